@@ -1,0 +1,1 @@
+//! What guests share, in plain Rust: decoding, tracking, smoothing, fitting, kinematics, the pose schema.

@@ -1,0 +1,1 @@
+//! The default pipeline: MoveNet finds people, BlazePose finds landmarks, a body is fitted and drawn.

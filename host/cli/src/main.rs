@@ -1,0 +1,2 @@
+//! The halfpipe command.
+fn main() {}

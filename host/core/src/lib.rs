@@ -1,0 +1,17 @@
+//! Plain data that the engines share: frames, pending values, byte budgets, units. No I/O.
+//!
+//! Engines (media, nn, render) never see each other; what passes between them is defined here.
+
+pub mod budget;
+pub mod frame;
+pub mod geometry;
+pub mod pending;
+pub mod scene;
+pub mod stage;
+
+pub use budget::{ByteBudget, ByteLease, OverBudget};
+pub use frame::{ChromaSize, Colour, FrameBatch, Matrix, Picture, Range, Rational, Size, VideoFormat};
+pub use geometry::{Crop, LetterboxMap, Normalization};
+pub use pending::{Pending, PendingError, Resolver};
+pub use scene::{Layout, Look, Pinhole, Placement, Rgb, Topology, VertexBatch};
+pub use stage::{StageClock, StageTimes};

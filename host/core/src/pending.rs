@@ -1,0 +1,173 @@
+//! Values that are still in the making: a promise that many may wait for, with the name of the call it came from.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, Shared};
+
+/// Why a pending value never came.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message} (in {origin})")]
+pub struct PendingError {
+    /// The call that started the work, e.g. `compute(pose_landmark_full)`.
+    pub origin: Arc<str>,
+    /// One sentence.
+    pub message: Arc<str>,
+    /// Whether the job was cancelled rather than failed.
+    pub cancelled: bool,
+}
+
+/// A shared promise of a `T`. Clones wait for the same value.
+pub struct Pending<T: Send + Sync + 'static> {
+    origin: Arc<str>,
+    value: Shared<BoxFuture<'static, Result<Arc<T>, PendingError>>>,
+}
+
+impl<T: Send + Sync + 'static> Clone for Pending<T> {
+    fn clone(&self) -> Self {
+        Self { origin: Arc::clone(&self.origin), value: self.value.clone() }
+    }
+}
+
+impl<T: Send + Sync + 'static> std::fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pending({})", self.origin)
+    }
+}
+
+/// The other end: fulfils or breaks the promise. Dropped unused, it breaks it.
+pub struct Resolver<T> {
+    origin: Arc<str>,
+    sender: oneshot::Sender<Result<Arc<T>, PendingError>>,
+}
+
+impl<T: Send + Sync + 'static> Pending<T> {
+    /// A value that is there already.
+    #[must_use]
+    pub fn ready(value: T) -> Self {
+        Self { origin: "ready".into(), value: futures::future::ready(Ok(Arc::new(value))).boxed().shared() }
+    }
+
+    /// A promise and its resolver; `origin` names the call, for error texts.
+    #[must_use]
+    pub fn new(origin: impl Into<Arc<str>>) -> (Resolver<T>, Self) {
+        let origin = origin.into();
+        let (sender, receiver) = oneshot::channel();
+        let lost = Arc::clone(&origin);
+        let value = async move {
+            receiver.await.unwrap_or_else(|_| {
+                Err(PendingError { origin: lost, message: "the work was dropped before it was done".into(), cancelled: true })
+            })
+        };
+        (Resolver { origin: Arc::clone(&origin), sender }, Self { origin, value: value.boxed().shared() })
+    }
+
+    /// The call this came from.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The value, if it is there already and did not fail.
+    #[must_use]
+    pub fn peek(&self) -> Option<Arc<T>> {
+        self.value.peek().and_then(|r| r.as_ref().ok().cloned())
+    }
+
+    /// Waits without blocking the thread.
+    ///
+    /// # Errors
+    /// The error the work ended with.
+    pub fn wait(&self) -> impl Future<Output = Result<Arc<T>, PendingError>> + Send + use<T> {
+        self.value.clone()
+    }
+
+    /// Blocks the thread until the value is there. For lanes, never for async code.
+    ///
+    /// # Errors
+    /// The error the work ended with.
+    pub fn wait_blocking(&self) -> Result<Arc<T>, PendingError> {
+        futures::executor::block_on(self.value.clone())
+    }
+
+    /// A promise of `f` of the value, computed once, by whoever waits first.
+    #[must_use]
+    pub fn map<U: Send + Sync + 'static>(&self, f: impl FnOnce(Arc<T>) -> Result<U, String> + Send + 'static) -> Pending<U> {
+        let origin = Arc::clone(&self.origin);
+        let (from, name) = (self.value.clone(), Arc::clone(&origin));
+        let value = async move {
+            let v = from.await?;
+            f(v).map(Arc::new).map_err(|m| PendingError { origin: name, message: m.into(), cancelled: false })
+        };
+        Pending { origin, value: value.boxed().shared() }
+    }
+}
+
+impl<T: Send + Sync + 'static> Resolver<T> {
+    /// Fulfils the promise.
+    pub fn resolve(self, value: T) {
+        // nobody waiting is fine: the handle was dropped
+        self.sender.send(Ok(Arc::new(value))).ok();
+    }
+    /// Breaks it with one sentence.
+    pub fn fail(self, message: impl Into<Arc<str>>) {
+        let error = PendingError { origin: self.origin, message: message.into(), cancelled: false };
+        self.sender.send(Err(error)).ok();
+    }
+    /// Breaks it with the error of something it depended on, whose origin is kept.
+    pub fn fail_from(self, error: PendingError) {
+        self.sender.send(Err(error)).ok();
+    }
+    /// Either, from a result.
+    pub fn settle(self, result: Result<T, String>) {
+        match result {
+            Ok(v) => self.resolve(v),
+            Err(m) => self.fail(m),
+        }
+    }
+    /// Whether every handle that could wait for it is gone.
+    #[must_use]
+    pub fn is_unwanted(&self) -> bool {
+        self.sender.is_canceled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_see_one_value_across_threads() {
+        let (r, p) = Pending::<u32>::new("test");
+        let q = p.map(|v| Ok(*v + 1));
+        let t = std::thread::spawn(move || *q.wait_blocking().unwrap());
+        r.resolve(41);
+        assert_eq!(t.join().unwrap(), 42);
+        assert_eq!(*p.wait_blocking().unwrap(), 41);
+    }
+
+    #[test]
+    fn an_error_names_the_call_it_came_from() {
+        let (r, p) = Pending::<u32>::new("compute(body)");
+        r.fail("the model wants 24 joints, not 23");
+        let e = p.map(|v| Ok(*v)).wait_blocking().unwrap_err();
+        assert_eq!(e.to_string(), "the model wants 24 joints, not 23 (in compute(body))");
+    }
+
+    #[test]
+    fn a_dropped_resolver_breaks_the_promise() {
+        let (r, p) = Pending::<u32>::new("lane");
+        drop(r);
+        assert!(p.wait_blocking().unwrap_err().cancelled);
+    }
+
+    #[test]
+    fn a_dropped_handle_makes_the_work_unwanted() {
+        let (r, p) = Pending::<u32>::new("lane");
+        assert!(!r.is_unwanted());
+        drop(p);
+        assert!(r.is_unwanted());
+    }
+}

@@ -1,0 +1,1 @@
+//! Video in and out: frames with their own timestamps, decoded and encoded by ffmpeg child processes.

@@ -1,0 +1,1 @@
+//! Motion files: reads poses.jsonl and writes skinned, animated glTF (.glb) and Biovision (.bvh).

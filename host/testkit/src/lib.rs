@@ -1,0 +1,1 @@
+//! Fakes, synthetic sources, picture and tensor comparison for the tests of the other crates.
