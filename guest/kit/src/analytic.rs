@@ -1,0 +1,1 @@
+//! Landmarks to joint rotations in closed form.

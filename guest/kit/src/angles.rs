@@ -1,0 +1,1 @@
+//! The nine joint angles that coaches read.

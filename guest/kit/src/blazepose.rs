@@ -1,0 +1,1 @@
+//! BlazePose: crops, landmark decoding.

@@ -1,0 +1,1 @@
+//! Bounded, flagged interpolation of missing poses.

@@ -1,0 +1,1 @@
+//! MoveNet MultiPose: people out of its raw heads.

@@ -1,0 +1,1 @@
+//! The pose data file: one header line, then one line a frame.

@@ -1,0 +1,1 @@
+//! A body as data: joints, shape directions, surface landmarks, forward kinematics.

@@ -1,0 +1,1 @@
+//! Rotations: exponential, logarithm, smallest rotation between directions.

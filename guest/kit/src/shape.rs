@@ -1,0 +1,1 @@
+//! Body shape from bone lengths.

@@ -1,0 +1,1 @@
+//! Names and parents of the joints, keypoints and landmarks.
