@@ -1,0 +1,153 @@
+# Halfpipe: one command for everything a person does here. `make help` lists them.
+#
+# Each target first installs, fetches or builds what it needs, and does nothing where that is there already.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+##? CLIP          video that `make demo` works on
+##? OUT           folder that `make demo` writes to
+##? ARGS          more arguments for `halfpipe` in demo and doctor, and for the runner in test-unit and bench
+##? PACKAGES      install (default), check or skip: what to do about system packages that are missing
+##? GUEST_STD     auto (default), rustup or debian: where the guests' standard library comes from
+##? PREFIX        where `make install` installs to
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/halfpipe
+CLIP ?= $(CACHE)/clips/sports2d_demo.mp4
+OUT ?= out/demo
+PREFIX ?= $(HOME)/.local
+ARGS ?=
+
+# Cargo.lock is part of the sources: a build that would change it is an error.
+CARGO := cargo
+LOCKED := --locked
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+HALFPIPE := $(TARGET_DIR)/release/halfpipe
+
+# A guest is a folder with a Cargo.toml under guest/ (but for the kit, which is a plain library) or tests/guests/.
+GUEST_MANIFESTS := $(filter-out guest/kit/%,$(wildcard guest/*/Cargo.toml tests/guests/*/Cargo.toml))
+GUEST_PACKAGES := $(foreach manifest,$(GUEST_MANIFESTS),$(shell sed -n '/^name *=/{s/.*"\(.*\)".*/\1/p;q}' $(manifest)))
+GUEST_BUILD := --profile guest --target wasm32-wasip2 $(addprefix -p ,$(GUEST_PACKAGES))
+# Components are put here whatever CARGO_TARGET_DIR says, since tests and people look for them here.
+GUEST_DIR := target/guests
+# Guests may count on SIMD: every wasmtime has it.
+GUEST_RUSTFLAGS := -C target-feature=+simd128
+# Shell code that sets up the environment for a guest build.
+GUEST_ENV = export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS='$(GUEST_RUSTFLAGS)'; env=$$(infra/local/guest-std.sh); eval "$$env"
+
+# Everything that runs on the host and has tests. All of it is named in every build of tests, so that Cargo settles
+# on one set of features and compiles the large dependencies once.
+HOST := --workspace $(addprefix --exclude ,$(GUEST_PACKAGES))
+
+# nextest where it is installed, plain `cargo test` elsewhere: both run the same tests.
+ifneq ($(shell command -v cargo-nextest),)
+TEST := $(CARGO) nextest run $(LOCKED) --release $(if $(CI),--profile ci)
+else
+TEST := $(CARGO) test $(LOCKED) --release --lib --bins --tests
+endif
+
+##@ Use
+
+.PHONY: help
+help: ## This text
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5); next } \
+	  /^[a-z][a-z-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables\n'
+	@sed -n 's/^##? /  /p' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: ## Draw bodies over a clip, and write the motion beside it
+	+@infra/local/phases.sh packages models clips guests build demo-video
+
+.PHONY: demo-video
+demo-video:
+	@mkdir -p $(OUT)
+	$(HALFPIPE) run $(CLIP) -o $(OUT)/overlay.mp4 --poses $(OUT)/poses.jsonl --glb $(OUT)/motion.glb \
+	  --bvh $(OUT)/motion.bvh --report $(OUT)/report.json $(ARGS)
+	@printf '\nThe video, and the motion as data:\n'
+	@for file in overlay.mp4 poses.jsonl motion.glb motion.bvh report.json; do printf '  %s\n' "$(abspath $(OUT))/$$file"; done
+
+.PHONY: install
+install: build guests ## Install the command and the shipped guests under PREFIX
+	install -D -m 755 $(HALFPIPE) $(PREFIX)/bin/halfpipe
+	install -D -m 644 -t $(PREFIX)/share/halfpipe/guests $(filter-out $(GUEST_DIR)/test_%,$(wildcard $(GUEST_DIR)/*.wasm))
+
+.PHONY: doctor
+doctor: build ## Say what this machine has and what it lacks
+	$(HALFPIPE) doctor $(ARGS)
+
+##@ Make
+
+.PHONY: packages
+packages: ## Install the system packages that are missing
+	@infra/local/packages.sh
+
+.PHONY: models
+models: packages ## Make the models and bodies, and get ONNX Runtime
+	python3 models/make.py
+
+.PHONY: clips
+clips: packages ## Get the demo clip
+	python3 models/make.py --clips
+
+.PHONY: guests
+guests: packages ## Build the guests into target/guests/
+	@$(GUEST_ENV); set -x; $(CARGO) build $(LOCKED) $(GUEST_BUILD)
+	@mkdir -p $(GUEST_DIR); \
+	for package in $(GUEST_PACKAGES); do \
+	  name=$${package#halfpipe-}; \
+	  built=$(TARGET_DIR)/wasm32-wasip2/guest/$${package//-/_}.wasm; \
+	  component=$(GUEST_DIR)/$${name//-/_}.wasm; \
+	  cmp -s "$$built" "$$component" || { cp "$$built" "$$component.new" && mv "$$component.new" "$$component"; }; \
+	done
+
+.PHONY: build
+build: packages ## Build the host
+	$(CARGO) build $(LOCKED) --release
+
+##@ Check
+
+.PHONY: test
+test: ## Everything: lint, and the tests of models, guests and host
+	+@infra/local/phases.sh packages models clips guests lint test-models test-docs test-unit
+
+.PHONY: test-unit
+test-unit: ## Host tests (after `make models clips guests`)
+	$(TEST) $(HOST) --exclude halfpipe-tidy $(ARGS)
+
+.PHONY: test-models
+test-models: ## Tests of the recipes that make the models
+	python3 models/make.py --test
+
+.PHONY: test-docs
+test-docs: ## Examples in the documentation
+	$(CARGO) test $(LOCKED) --release --doc $(HOST)
+
+.PHONY: lint
+lint: packages ## Formatting, clippy for host and guests, and the rules of this repository
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(LOCKED) --release --all-targets $(HOST) -- -D warnings
+	@$(GUEST_ENV); set -x; $(CARGO) clippy $(LOCKED) $(GUEST_BUILD) -- -D warnings
+	$(MAKE) --no-print-directory tidy
+
+.PHONY: tidy
+tidy: ## The rules of this repository: layers, licences, documentation
+	$(TEST) -p halfpipe-tidy
+
+.PHONY: bench
+bench: models clips guests ## Benchmarks
+	$(CARGO) bench $(LOCKED) $(HOST) $(ARGS)
+
+.PHONY: fmt
+fmt: ## Format the Rust sources
+	$(CARGO) fmt --all
+
+##@ Clean
+
+.PHONY: clean
+clean: ## Remove what was built and written here (models and clips stay in the cache)
+	$(CARGO) clean
+	rm -rf out
