@@ -1,0 +1,106 @@
+//! What all jobs of a process share: engines, models, the sandbox, loaded guests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use halfpipe_core::StageClock;
+use halfpipe_media::Tools;
+use halfpipe_nn::{Catalog, Device, NnConfig, NnLane};
+use halfpipe_render::{AdapterChoice, DrawConfig, DrawLane};
+
+use crate::error::RuntimeError;
+use crate::guest::Guest;
+use crate::limits::Limits;
+use crate::sandbox::Sandbox;
+use crate::state::Shared;
+
+/// Settings of a [`Host`].
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// Models, with the folder their files are in.
+    pub catalog: Arc<Catalog>,
+    /// ONNX Runtime library; none to look in the usual places.
+    pub ort_library: Option<PathBuf>,
+    /// Where networks run.
+    pub device: Device,
+    /// Threads a network may use; none for one per core.
+    pub intra_threads: Option<usize>,
+    /// Where bodies are drawn.
+    pub adapter: AdapterChoice,
+    /// Limits of each job's guest.
+    pub limits: Limits,
+}
+
+/// The engines, ready for jobs.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: Limits,
+}
+
+impl Host {
+    /// Starts the engines. Models are loaded when the first job that needs them starts.
+    ///
+    /// # Errors
+    /// What is missing and what to do about it: ffmpeg, the ONNX Runtime library, the device, an adapter.
+    pub fn start(config: HostConfig) -> Result<Self, RuntimeError> {
+        let sandbox = Sandbox::new(&config.limits)?;
+        let tools = Tools::find()?;
+        let draw = DrawLane::start(DrawConfig { adapter: config.adapter, ..DrawConfig::default() })?;
+        let nn = NnLane::start(NnConfig {
+            library: config.ort_library,
+            device: config.device,
+            intra_threads: config.intra_threads,
+            catalog: Arc::clone(&config.catalog),
+            clock: StageClock::default(),
+        })?;
+        let shared = Shared { nn, draw, tools, catalog: config.catalog, bodies: Mutex::new(BTreeMap::new()) };
+        Ok(Self { sandbox, shared: Arc::new(shared), limits: config.limits })
+    }
+
+    /// The engines.
+    #[must_use]
+    pub fn engines(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The limits of each job's guest.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Loads a guest component from a file.
+    ///
+    /// # Errors
+    /// As [`Guest::load`].
+    pub async fn load_guest(&self, path: &Path) -> Result<Arc<Guest>, RuntimeError> {
+        Guest::load(&self.sandbox, &self.limits, path).await
+    }
+}
+
+/// Finds a guest by the path of a .wasm file, or by name in `dir`.
+///
+/// # Errors
+/// [`RuntimeError::GuestUnknown`] with what is there.
+pub fn find_guest(name: &str, dir: &Path) -> Result<PathBuf, RuntimeError> {
+    let direct = Path::new(name);
+    if direct.extension().is_some_and(|e| e == "wasm") {
+        return Ok(direct.to_owned());
+    }
+    let named = dir.join(format!("{name}.wasm"));
+    if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') && named.is_file() {
+        return Ok(named);
+    }
+    let mut found: Vec<String> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.strip_suffix(".wasm").map(str::to_owned))
+        .collect();
+    found.sort();
+    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    Err(RuntimeError::GuestUnknown { name: name.to_owned(), dir: dir.to_owned(), found })
+}

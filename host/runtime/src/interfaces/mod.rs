@@ -1,0 +1,11 @@
+//! One file per WIT interface: the only place where engines and WIT types meet.
+
+mod catalog;
+mod errors;
+mod frames;
+mod logging;
+mod nn;
+mod objects;
+mod progress;
+mod render;
+mod video;

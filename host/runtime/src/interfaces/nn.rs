@@ -1,0 +1,159 @@
+//! The standard `wasi:nn`: graphs by name from the catalog, tensors that stay on the host until asked for.
+
+use halfpipe_core::Pending;
+use halfpipe_nn::Tensor;
+use wasmtime::component::Resource;
+
+use crate::bindings::wasi::nn::{errors, graph, inference, tensor};
+use crate::error::NnHostError;
+use crate::resources::{BookedTensor, ContextHandle, GraphHandle, NnErrorHandle, TensorHandle, host_type, wit_type};
+use crate::state::JobState;
+use errors::ErrorCode;
+
+/// Most inputs a model may be given in one call.
+const MOST_INPUTS: usize = 64;
+
+impl JobState {
+    /// Books a tensor's bytes to the job as soon as it is computed, whether or not the guest asks for it.
+    pub fn book(&self, computed: Pending<Tensor>) -> Pending<BookedTensor> {
+        let budget = self.budget.clone();
+        let (resolver, booked) = Pending::new(computed.origin());
+        tokio::spawn(async move {
+            match computed.wait().await {
+                Ok(tensor) => match budget.try_take(tensor.bytes() as u64) {
+                    Ok(lease) => resolver.resolve(BookedTensor { tensor: Tensor::clone(&tensor), lease }),
+                    Err(over) => resolver.fail(format!("the handles of this job: {over}; drop frames and tensors that are no longer needed")),
+                },
+                Err(e) => resolver.fail_from(e),
+            }
+        });
+        booked
+    }
+}
+
+impl tensor::HostTensor for JobState {
+    async fn new(&mut self, dimensions: Vec<u32>, ty: tensor::TensorType, data: Vec<u8>) -> wasmtime::Result<Resource<TensorHandle>> {
+        self.touch();
+        // the standard's constructor cannot fail, so a bad tensor is a trap that says why
+        let dims: Vec<usize> = dimensions.iter().map(|d| *d as usize).collect();
+        let tensor = Tensor::from_bytes(&dims, host_type(ty), &data).map_err(|e| wasmtime::Error::msg(format!("tensor constructor: {e}")))?;
+        let lease = self.budget.try_take(data.len() as u64).map_err(|e| wasmtime::Error::msg(format!("tensor constructor: {e}")))?;
+        Ok(self.table.push(TensorHandle { value: Pending::ready(BookedTensor { tensor, lease }) })?)
+    }
+
+    async fn dimensions(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<Vec<u32>> {
+        self.touch();
+        let value = self.table.get(&this)?.value.wait();
+        let value = value.await.map_err(wasmtime::Error::from)?;
+        Ok(value.tensor.dims().iter().map(|d| *d as u32).collect())
+    }
+
+    async fn ty(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<tensor::TensorType> {
+        self.touch();
+        let value = self.table.get(&this)?.value.wait();
+        Ok(wit_type(value.await.map_err(wasmtime::Error::from)?.tensor.ty()))
+    }
+
+    async fn data(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<Vec<u8>> {
+        self.touch();
+        let value = self.table.get(&this)?.value.wait();
+        // the standard's `data` cannot fail either: the error of the call that made the tensor ends the guest
+        Ok(value.await.map_err(wasmtime::Error::from)?.tensor.to_bytes())
+    }
+
+    async fn drop(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl tensor::Host for JobState {}
+
+impl errors::HostError for JobState {
+    async fn code(&mut self, this: Resource<NnErrorHandle>) -> wasmtime::Result<ErrorCode> {
+        Ok(self.table.get(&this)?.code)
+    }
+    async fn data(&mut self, this: Resource<NnErrorHandle>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&this)?.message.clone())
+    }
+    async fn drop(&mut self, this: Resource<NnErrorHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl errors::Host for JobState {
+    fn convert_error(&mut self, error: NnHostError) -> wasmtime::Result<Resource<NnErrorHandle>> {
+        match error {
+            NnHostError::Guest(code, message) => Ok(self.table.push(NnErrorHandle { code, message })?),
+            NnHostError::Trap(e) => Err(e),
+        }
+    }
+}
+
+impl graph::Host for JobState {
+    async fn load(
+        &mut self,
+        _builders: Vec<Vec<u8>>,
+        _encoding: graph::GraphEncoding,
+        _target: graph::ExecutionTarget,
+    ) -> Result<Resource<GraphHandle>, NnHostError> {
+        self.touch();
+        let message = "models come from the catalog: use load-by-name with a name that the guest's `needs` returned".to_owned();
+        Err(NnHostError::Guest(ErrorCode::Security, message))
+    }
+
+    async fn load_by_name(&mut self, name: String) -> Result<Resource<GraphHandle>, NnHostError> {
+        self.touch();
+        if !self.models.contains(&name) {
+            let message = format!("the model {name} is not among what this guest said it needs ({})", self.model_names());
+            return Err(NnHostError::Guest(ErrorCode::Security, message));
+        }
+        let model = self.shared()?.nn.load(&name).await.map_err(|e| NnHostError::Guest(ErrorCode::NotFound, e.to_string()))?;
+        Ok(self.table.push(GraphHandle { model })?)
+    }
+}
+
+impl graph::HostGraph for JobState {
+    async fn init_execution_context(&mut self, this: Resource<GraphHandle>) -> Result<Resource<ContextHandle>, NnHostError> {
+        self.touch();
+        let model = self.table.get(&this)?.model.clone();
+        Ok(self.table.push(ContextHandle { model })?)
+    }
+    async fn drop(&mut self, this: Resource<GraphHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl inference::Host for JobState {}
+
+impl inference::HostGraphExecutionContext for JobState {
+    async fn compute(
+        &mut self,
+        this: Resource<ContextHandle>,
+        inputs: Vec<(String, Resource<TensorHandle>)>,
+    ) -> Result<Vec<(String, Resource<TensorHandle>)>, NnHostError> {
+        self.touch();
+        let model = self.table.get(&this)?.model.clone();
+        if inputs.len() > MOST_INPUTS {
+            return Err(NnHostError::Guest(ErrorCode::InvalidArgument, format!("{} inputs are more than any model has", inputs.len())));
+        }
+        let mut named = Vec::with_capacity(inputs.len());
+        for (name, tensor) in inputs {
+            let handle = self.table.delete(tensor)?;
+            named.push((name, handle.value.map(|booked| Ok(booked.tensor.clone()))));
+        }
+        let outputs = self.shared()?.nn.compute(&model, named, &self.stages).await?;
+        let mut result = Vec::with_capacity(outputs.len());
+        for (name, value) in outputs {
+            let value = self.book(value);
+            result.push((name, self.table.push(TensorHandle { value })?));
+        }
+        Ok(result)
+    }
+    async fn drop(&mut self, this: Resource<ContextHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}

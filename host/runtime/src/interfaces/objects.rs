@@ -1,0 +1,128 @@
+//! `halfpipe:job/objects`: granted objects by role. Paths stay on this side.
+
+use std::io::{BufWriter, Write};
+
+use halfpipe_core::{Size, VideoFormat};
+use halfpipe_media::{DecodeOptions, FfmpegSink, FfmpegSource};
+use wasmtime::component::Resource;
+
+use crate::bindings::halfpipe::job::objects::{Host, HostFile};
+use crate::bindings::halfpipe::media::errors::Error;
+use crate::bindings::halfpipe::media::video::Encoding;
+use crate::error::HostError;
+use crate::grants::role;
+use crate::resources::{FileHandle, SinkHandle, SourceHandle};
+use crate::state::JobState;
+
+/// Most bytes of one append.
+const LARGEST_APPEND: usize = 4 << 20;
+/// Decoded bytes that may wait in front of the guest, and encoded ones behind it: a few batches at 1080p.
+const QUEUE_BYTES: u64 = 64 << 20;
+
+impl JobState {
+    fn denied(&self, what: &str, wanted: &str, granted: impl Iterator<Item = String>) -> HostError {
+        let granted: Vec<String> = granted.collect();
+        Error::Denied(format!("this job was not granted {what} {wanted:?} (granted: {})", granted.join(", "))).into()
+    }
+
+    /// The staged output of a role, taken by the guest once.
+    fn start_output(&mut self, wanted: &str) -> Result<std::path::PathBuf, HostError> {
+        if !self.grants.outputs.contains_key(wanted) {
+            return Err(self.denied("the output", wanted, self.grants.outputs.keys().cloned()));
+        }
+        match self.grants.outputs.get_mut(wanted) {
+            Some(staged) if !staged.created => {
+                staged.created = true;
+                Ok(staged.path.clone())
+            }
+            _ => Err(Error::InvalidArgument(format!("the output {wanted:?} was started already")).into()),
+        }
+    }
+}
+
+impl Host for JobState {
+    async fn open_video(&mut self, wanted: String) -> Result<Resource<SourceHandle>, HostError> {
+        self.touch();
+        let Some(path) = self.grants.inputs.get(&wanted).cloned() else {
+            return Err(self.denied("the input", &wanted, self.grants.inputs.keys().cloned()));
+        };
+        let options = DecodeOptions {
+            window: self.window,
+            ahead: halfpipe_core::ByteBudget::new(QUEUE_BYTES),
+            clock: self.stages.clone(),
+            ..DecodeOptions::default()
+        };
+        let source = FfmpegSource::open(&self.shared()?.tools, &path, options)?;
+        if wanted == role::INPUT {
+            self.input = Some(halfpipe_media::FrameSource::info(&source).clone());
+        }
+        Ok(self.table.push(SourceHandle { source: Box::new(source) })?)
+    }
+
+    async fn create_video(&mut self, wanted: String, encoding: Encoding) -> Result<Resource<SinkHandle>, HostError> {
+        self.touch();
+        let Some(info) = self.input.clone() else {
+            return Err(Error::InvalidArgument("open the input first: rate, timestamps, colour and sound follow it".into()).into());
+        };
+        let size = Size::new(encoding.size.width, encoding.size.height);
+        if !(1..=16384).contains(&size.width) || !(1..=16384).contains(&size.height) {
+            return Err(Error::InvalidArgument(format!("a video of {size}; each side must be 1 to 16384")).into());
+        }
+        if encoding.quality.is_some_and(|q| q > 51) {
+            return Err(Error::InvalidArgument("quality must be 0 to 51".into()).into());
+        }
+        let path = self.start_output(&wanted)?;
+        let mut options = self.encode.clone();
+        options.format = Some(VideoFormat { size, ..info.format });
+        options.quality = encoding.quality.or(options.quality);
+        options.source = self.grants.inputs.get(role::INPUT).cloned();
+        options.info = Some(info);
+        options.window = self.window;
+        options.queue = halfpipe_core::ByteBudget::new(QUEUE_BYTES);
+        options.clock = self.stages.clone();
+        let sink = FfmpegSink::create(&self.shared()?.tools, &path, options)?;
+        Ok(self.table.push(SinkHandle { sink: Box::new(sink), role: wanted, size })?)
+    }
+
+    async fn create_file(&mut self, wanted: String, content_type: String) -> Result<Resource<FileHandle>, HostError> {
+        self.touch();
+        tracing::debug!(job = self.id, role = wanted, content_type, "data file");
+        let path = self.start_output(&wanted)?;
+        let file = std::fs::File::create(&path).map_err(|e| Error::Failed(format!("cannot write {wanted}: {e}")))?;
+        Ok(self.table.push(FileHandle { writer: BufWriter::with_capacity(1 << 18, file), bytes: 0, role: wanted })?)
+    }
+}
+
+impl HostFile for JobState {
+    async fn append(&mut self, this: Resource<FileHandle>, bytes: Vec<u8>) -> Result<(), HostError> {
+        self.touch();
+        if bytes.len() > LARGEST_APPEND {
+            return Err(Error::InvalidArgument(format!("{} bytes in one append; at most {LARGEST_APPEND}", bytes.len())).into());
+        }
+        if self.file_bytes + bytes.len() as u64 > self.limits.file_bytes {
+            return Err(Error::OverBudget(format!("data files of this job may hold {} bytes", self.limits.file_bytes)).into());
+        }
+        self.file_bytes += bytes.len() as u64;
+        let file = self.table.get_mut(&this)?;
+        file.bytes += bytes.len() as u64;
+        file.writer.write_all(&bytes).map_err(|e| Error::Failed(format!("cannot write {}: {e}", file.role)))?;
+        Ok(())
+    }
+
+    async fn finish(&mut self, this: Resource<FileHandle>) -> Result<u64, HostError> {
+        self.touch();
+        let mut file = self.table.delete(this)?;
+        file.writer.flush().map_err(|e| Error::Failed(format!("cannot write {}: {e}", file.role)))?;
+        self.clock.progressed();
+        if let Some(staged) = self.grants.outputs.get_mut(&file.role) {
+            staged.finished = true;
+            staged.bytes = file.bytes;
+        }
+        Ok(file.bytes)
+    }
+
+    async fn drop(&mut self, this: Resource<FileHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}

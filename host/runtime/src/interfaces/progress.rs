@@ -1,0 +1,30 @@
+//! `halfpipe:job/progress`: progress out, the stop request in, and the books of guest CPU time.
+
+use crate::bindings::halfpipe::job::progress::{Host, Stage as WitStage};
+use crate::progress::Stage;
+use crate::state::JobState;
+
+/// Longest section name, and the most different ones, so that the book stays small.
+const LONGEST_NAME: usize = 32;
+
+impl Host for JobState {
+    async fn report(&mut self, stage: WitStage, done: u64, total: Option<u64>) -> wasmtime::Result<bool> {
+        self.touch();
+        let stage = match stage {
+            WitStage::Opening => Stage::Opening,
+            WitStage::Running => Stage::Running,
+            WitStage::Finishing => Stage::Finishing,
+        };
+        self.tell(stage, done, total);
+        Ok(!self.cancel.is_cancelled())
+    }
+
+    async fn section(&mut self, name: String) -> wasmtime::Result<()> {
+        self.touch();
+        let known = self.clock.totals().0;
+        if name.len() <= LONGEST_NAME && (known.len() < 16 || known.contains_key(&name)) {
+            self.clock.section(&name);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,465 @@
+//! One job: checks, grants, the guest's run within limits, then the host's own verification before anything appears.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use halfpipe_core::{ByteBudget, Size, StageClock};
+use halfpipe_media::{EncodeOptions, Expect};
+use serde_json::{Value, json};
+use wasmtime::Store;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::WasiCtx;
+
+use crate::accounting::GuestClock;
+use crate::bindings::halfpipe::job::types as wit;
+use crate::error::{FaultKind, RuntimeError};
+use crate::grants::{self, Grants, Staged, role};
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::limits::Limits;
+use crate::progress::{Progress, Stage};
+use crate::report::{Counts, InputFacts, JobReport, OutputFacts, Provenance, SandboxFacts, Warning};
+use crate::sandbox::Sandbox;
+use crate::state::{CancelToken, JobState};
+use crate::{options, usage};
+
+/// How often limits and stop requests are looked at.
+const WATCH: Duration = Duration::from_millis(20);
+/// How long a guest that was asked to stop may take before it is stopped.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Files to write; what is none is not made.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    /// The overlay video.
+    pub video: Option<PathBuf>,
+    /// poses.jsonl.
+    pub poses: Option<PathBuf>,
+    /// Skinned, animated glTF.
+    pub glb: Option<PathBuf>,
+    /// Biovision motion of the longest track; further tracks beside it.
+    pub bvh: Option<PathBuf>,
+    /// report.json.
+    pub report: Option<PathBuf>,
+}
+
+impl Outputs {
+    fn all(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        [("video", &self.video), ("poses", &self.poses), ("glb", &self.glb), ("bvh", &self.bvh), ("report", &self.report)]
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path.as_ref()?)))
+    }
+}
+
+/// One job.
+#[derive(Clone)]
+pub struct Job {
+    /// Its id: letters, digits, `-` and `_`.
+    pub id: String,
+    /// The pipeline.
+    pub guest: Arc<Guest>,
+    /// The video to read.
+    pub input: PathBuf,
+    /// What to write.
+    pub outputs: Outputs,
+    /// Options of the guest, a JSON object.
+    pub options: Value,
+    /// Frames a batch, 1 to 64.
+    pub batch: u32,
+    /// Part of the input, seconds on its own clock from start to end.
+    pub window: Option<(f64, f64)>,
+    /// Constant rate factor; none for the default.
+    pub quality: Option<u8>,
+    /// x264 preset; none for the default.
+    pub preset: Option<String>,
+    /// Stop request.
+    pub cancel: CancelToken,
+    /// Where progress goes.
+    pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+/// A store with its limits set.
+pub(crate) fn new_store(sandbox: &Sandbox, state: JobState) -> Store<JobState> {
+    let call_bytes = state.limits.call_bytes;
+    let mut store = Store::new(sandbox.engine(), state);
+    store.limiter(|s| &mut s.store_limits);
+    store.set_hostcall_fuel(call_bytes);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    store
+}
+
+/// State without any grants, for a guest that only describes itself.
+pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(limits.handles);
+    JobState {
+        table,
+        wasi: WasiCtx::builder().build(),
+        store_limits: JobState::store_limits(limits),
+        budget: ByteBudget::new(limits.handle_bytes),
+        limits: limits.clone(),
+        shared: None,
+        id: "describe".into(),
+        guest: guest.to_owned(),
+        models: BTreeSet::new(),
+        grants: Grants { inputs: BTreeMap::new(), outputs: BTreeMap::new() },
+        window: None,
+        encode: EncodeOptions::default(),
+        input: None,
+        frames_read: 0,
+        input_ended: false,
+        frames_written: 0,
+        file_bytes: 0,
+        stages: StageClock::default(),
+        clock: GuestClock::default(),
+        drawn: Vec::new(),
+        frames_drawn: 0,
+        warnings: Vec::new(),
+        cancel: CancelToken::default(),
+        progress: Arc::new(|_| {}),
+    }
+}
+
+/// Runs guest code under its time limits; the error is one clause that says what the guest did.
+pub(crate) async fn guarded<R>(
+    work: impl Future<Output = wasmtime::Result<R>>,
+    clock: &GuestClock,
+    limits: &Limits,
+    cancel: &CancelToken,
+) -> Result<R, String> {
+    let started = Instant::now();
+    let mut asked: Option<Instant> = None;
+    let mut work = clock.watch(work);
+    let mut tick = tokio::time::interval(WATCH);
+    loop {
+        tokio::select! {
+            result = &mut work => return result.map_err(|e| format!("was stopped: {}", cause(&e))),
+            _ = tick.tick() => {}
+        }
+        if cancel.is_cancelled() && asked.get_or_insert_with(Instant::now).elapsed() > GRACE {
+            return Err("did not stop when it was asked to".into());
+        }
+        if clock.spinning() > limits.spin {
+            return Err(format!("computed for more than {:?} without a call to the host; is it in an endless loop?", limits.spin));
+        }
+        if clock.stalled() > limits.stall {
+            return Err(format!("neither read nor wrote a frame for {:?}", limits.stall));
+        }
+        if let Some(wall) = limits.wall.filter(|wall| started.elapsed() > *wall) {
+            return Err(format!("took longer than the {wall:?} that a job may take"));
+        }
+    }
+}
+
+/// The innermost cause of a trap, without the wasm backtrace.
+fn cause(error: &wasmtime::Error) -> String {
+    let mut text = error.root_cause().to_string();
+    if let Some(cut) = text.find("\nCaused by") {
+        text.truncate(cut);
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The folder a path lies in.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+impl Job {
+    /// What can be said before anything is started.
+    fn check(&self) -> Result<(), RuntimeError> {
+        let bad = |m: String| Err(RuntimeError::BadInput(m));
+        if !(1..=64).contains(&self.batch) {
+            return bad(format!("a batch of {} frames; it must be 1 to 64", self.batch));
+        }
+        if self.outputs.all().next().is_none() {
+            return bad("nothing to write; name at least one output".into());
+        }
+        let input = std::fs::canonicalize(&self.input).ok();
+        let mut seen: BTreeMap<PathBuf, &str> = BTreeMap::new();
+        for (name, path) in self.outputs.all() {
+            let place = std::fs::canonicalize(folder(path)).map_or_else(|_| path.clone(), |f| f.join(path.file_name().unwrap_or_default()));
+            let real = std::fs::canonicalize(path).unwrap_or_else(|_| place.clone());
+            if input.as_ref() == Some(&real) {
+                return bad(format!("the {name} output {} is the input itself; choose another file", path.display()));
+            }
+            if let Some(other) = seen.insert(place, name) {
+                return bad(format!("the {name} and {other} outputs are the same file {}; choose two", path.display()));
+            }
+        }
+        if let Some((start, end)) = self.window
+            && !(start.is_finite() && end > start && start >= 0.0)
+        {
+            return bad(format!("the window from {start} s to {end} s is empty; its end must lie after its start"));
+        }
+        Ok(())
+    }
+
+    /// Stages everything the guest or the host will write.
+    fn grants(&self) -> Result<Grants, RuntimeError> {
+        let mut outputs = BTreeMap::new();
+        if let Some(video) = &self.outputs.video {
+            outputs.insert(role::OUTPUT.to_owned(), Staged::new(video, &self.id)?);
+        }
+        let motion = self.outputs.glb.as_ref().or(self.outputs.bvh.as_ref());
+        match (&self.outputs.poses, motion) {
+            (Some(poses), _) => drop(outputs.insert(role::POSES.to_owned(), Staged::new(poses, &self.id)?)),
+            // motion files are made from the poses, wanted or not
+            (None, Some(motion)) => {
+                let staged = Staged::intermediate(folder(motion), "poses.jsonl", &self.id)?;
+                drop(outputs.insert(role::POSES.to_owned(), staged));
+            }
+            (None, None) => {}
+        }
+        Ok(Grants { inputs: BTreeMap::from([(role::INPUT.to_owned(), self.input.clone())]), outputs })
+    }
+}
+
+/// What a guest needs, split by kind and loaded.
+struct Needs {
+    names: BTreeSet<String>,
+    bodies: Vec<String>,
+    provenance: Provenance,
+}
+
+impl Host {
+    /// Runs one job to its end. Nothing is visible at the outputs' places unless this returns a report.
+    ///
+    /// # Errors
+    /// What went wrong and what to do about it; everything the job held is freed and no file is left behind.
+    pub async fn run(&self, job: Job) -> Result<JobReport, RuntimeError> {
+        job.check()?;
+        let guest = &job.guest;
+        options::check(&guest.description.options_schema, &job.options)
+            .map_err(|message| RuntimeError::Options { guest: guest.description.name.clone(), message })?;
+        // the input's faults are told before models are loaded
+        halfpipe_media::probe(&self.shared.tools, &job.input)?;
+        let grants = job.grants()?;
+        (job.progress)(Progress { stage: Stage::Loading, done: 0, total: None });
+        let loading = Instant::now();
+        let needs = self.load_needs(&job).await?;
+        let load_seconds = loading.elapsed().as_secs_f64();
+
+        let (started, cpu) = (Instant::now(), usage::cpu_secs());
+        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs).await?;
+        state.tell(Stage::Finishing, report.frames, Some(report.frames));
+        self.verify(&job, &mut state, &report).await?;
+        self.export_motion(&job, &mut state, &needs)?;
+        if job.cancel.is_cancelled() {
+            return Err(RuntimeError::Cancelled);
+        }
+        let wall = started.elapsed().as_secs_f64();
+        let outcome = Outcome { wall, load: load_seconds, cpu: usage::cpu_secs() - cpu, instantiate };
+        let report = make_report(&job, &state, report, needs, &outcome)?;
+        self.stage_report(&job, &mut state, &report)?;
+        grants::publish(&state.grants.outputs)?;
+        Ok(report)
+    }
+
+    /// Asks the guest what it needs and loads it, digests checked.
+    async fn load_needs(&self, job: &Job) -> Result<Needs, RuntimeError> {
+        let guest = &job.guest;
+        let names = guest.needs(&self.sandbox, &self.limits, &job.options.to_string()).await?;
+        let (mut models, mut licences, mut bodies) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for name in &names {
+            let entry = self.shared.catalog.entry(name)?;
+            self.shared.nn.load(name).await?;
+            if entry.is_body() {
+                self.shared.body(name)?;
+                bodies.push(name.clone());
+            }
+            models.insert(name.clone(), entry.sha256().to_owned());
+            licences.insert(name.clone(), entry.licence().to_owned());
+        }
+        let (device, adapter) = (self.shared.nn.device(), self.shared.draw.adapter());
+        let provenance = Provenance {
+            host_version: env!("CARGO_PKG_VERSION").to_owned(),
+            guest: guest.description.name.clone(),
+            guest_version: guest.description.version.clone(),
+            guest_sha256: guest.sha256.clone(),
+            models,
+            licences,
+            execution_provider: device.to_string(),
+            precision: "fp32".to_owned(),
+            adapter: format!("{} ({})", adapter.name, adapter.backend),
+            adapter_software: adapter.software,
+            ffmpeg: self.shared.tools.version().to_owned(),
+        };
+        Ok(Needs { names: names.into_iter().collect(), bodies, provenance })
+    }
+
+    /// Instantiates the guest and calls `run` under the job's limits. Gives back the state with the guest gone.
+    async fn run_guest(&self, job: &Job, grants: Grants, needs: &Needs) -> Result<(JobState, wit::Report, Duration), RuntimeError> {
+        let guest_fault = |message: String| RuntimeError::Guest { guest: job.guest.description.name.clone(), message };
+        let roles: Vec<String> = grants.inputs.keys().chain(grants.outputs.keys()).cloned().collect();
+        let provenance = serde_json::to_string(&needs.provenance).map_err(|e| RuntimeError::Engine(e.to_string()))?;
+        let state = JobState {
+            shared: Some(Arc::clone(&self.shared)),
+            id: job.id.clone(),
+            models: needs.names.clone(),
+            grants,
+            window: job.window,
+            encode: EncodeOptions { quality: job.quality, preset: job.preset.clone(), ..EncodeOptions::default() },
+            cancel: job.cancel.clone(),
+            progress: Arc::clone(&job.progress),
+            ..idle_state(&self.limits, &job.guest.description.name)
+        };
+        let clock = state.clock.clone();
+        let mut store = new_store(&self.sandbox, state);
+        let started = Instant::now();
+        let instance = job.guest.pre().instantiate_async(&mut store).await.map_err(|e| guest_fault(format!("cannot be started: {}", cause(&e))))?;
+        let instantiate = started.elapsed();
+        let spec = wit::Spec { id: job.id.clone(), options: job.options.to_string(), batch: job.batch, roles, provenance };
+        let run = instance.halfpipe_job_runner().call_run(&mut store, &spec);
+        let result = guarded(run, &clock, &self.limits, &job.cancel).await;
+        let state = store.into_data();
+        if job.cancel.is_cancelled() {
+            return Err(RuntimeError::Cancelled);
+        }
+        match result.map_err(guest_fault)? {
+            Ok(report) => Ok((state, report, instantiate)),
+            Err(wit::Failure::Cancelled) => Err(guest_fault("says it was cancelled, but nobody asked it to stop".into())),
+            Err(wit::Failure::BadInput(message)) => Err(RuntimeError::Reported { kind: FaultKind::BadInput, message }),
+            Err(wit::Failure::BadModel(message)) => Err(RuntimeError::Reported { kind: FaultKind::BadModel, message }),
+            Err(wit::Failure::Failed(message)) => Err(RuntimeError::Reported { kind: FaultKind::Failed, message }),
+        }
+    }
+
+    /// Compares what the guest says with what the host saw, and opens what was written.
+    async fn verify(&self, job: &Job, state: &mut JobState, report: &wit::Report) -> Result<(), RuntimeError> {
+        let lies = |message: String| RuntimeError::Guest { guest: job.guest.description.name.clone(), message };
+        state.count_drawn(true).await.map_err(|e| RuntimeError::Reported { kind: FaultKind::Failed, message: e.to_string() })?;
+        for (name, staged) in &state.grants.outputs {
+            if !staged.created {
+                return Err(lies(format!("ended without making the output {name:?}")));
+            }
+            if !staged.finished {
+                return Err(lies(format!("ended without finishing the output {name:?}")));
+            }
+        }
+        if !state.input_ended {
+            return Err(lies(format!("read {} frames and then stopped before the end of the input", state.frames_read)));
+        }
+        if report.frames != state.frames_read {
+            return Err(lies(format!("reports {} frames where {} were read", report.frames, state.frames_read)));
+        }
+        if report.frames_drawn != state.frames_drawn {
+            return Err(lies(format!("reports {} frames drawn on where {} changed", report.frames_drawn, state.frames_drawn)));
+        }
+        let Some(staged) = state.grants.outputs.get(role::OUTPUT) else { return Ok(()) };
+        if staged.frames != Some(state.frames_read) {
+            let written = staged.frames.unwrap_or(0);
+            return Err(lies(format!("wrote {written} frames where {} were read", state.frames_read)));
+        }
+        let expect = Expect { frames: state.frames_read, ..Expect::default() };
+        let (tools, path) = (self.shared.tools.clone(), staged.path.clone());
+        state.stages.time("verify", state.frames_read, || halfpipe_media::verify(&tools, &path, &expect))?;
+        Ok(())
+    }
+
+    /// Makes .glb and .bvh from the poses.
+    fn export_motion(&self, job: &Job, state: &mut JobState, needs: &Needs) -> Result<(), RuntimeError> {
+        if job.outputs.glb.is_none() && job.outputs.bvh.is_none() {
+            return Ok(());
+        }
+        let Some(poses) = state.grants.outputs.get(role::POSES).map(|s| s.path.clone()) else { return Ok(()) };
+        let [body] = needs.bodies.as_slice() else {
+            let message = format!("motion files need a pipeline with exactly one body; this one uses {}", needs.bodies.len());
+            return Err(RuntimeError::BadInput(message));
+        };
+        let rig = self.shared.body(body)?;
+        let stages = state.stages.clone();
+        let start = Instant::now();
+        let made = crate::motion::export(job, &rig, &poses)?;
+        stages.add("motion", start.elapsed(), state.frames_read);
+        state.warnings.extend(made.warnings);
+        state.grants.outputs.extend(made.staged);
+        Ok(())
+    }
+
+    /// Stages report.json beside the other outputs.
+    fn stage_report(&self, job: &Job, state: &mut JobState, report: &JobReport) -> Result<(), RuntimeError> {
+        let Some(path) = &job.outputs.report else { return Ok(()) };
+        let mut staged = Staged::new(path, &job.id)?;
+        let text = serde_json::to_string_pretty(report).map_err(|e| RuntimeError::Engine(e.to_string()))?;
+        std::fs::write(&staged.path, text + "\n").map_err(|e| RuntimeError::Output { path: path.clone(), message: e.to_string() })?;
+        staged.finished = true;
+        state.grants.outputs.insert("report".to_owned(), staged);
+        Ok(())
+    }
+}
+
+/// Times of a job.
+struct Outcome {
+    wall: f64,
+    load: f64,
+    cpu: f64,
+    instantiate: Duration,
+}
+
+fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, outcome: &Outcome) -> Result<JobReport, RuntimeError> {
+    let info = state.input.as_ref().ok_or_else(|| RuntimeError::Engine("a finished job without an input".into()))?;
+    let Size { width, height } = info.format.size;
+    let settings: Value = serde_json::from_str(&report.settings).map_err(|e| RuntimeError::Guest {
+        guest: job.guest.description.name.clone(),
+        message: format!("reports settings that are not JSON: {e}"),
+    })?;
+    let mut warnings = state.warnings.clone();
+    warnings.extend(report.warnings.into_iter().map(|w| Warning { code: w.code, message: w.message }));
+    if needs.provenance.adapter_software {
+        let message = format!("bodies were drawn by the software adapter {}", needs.provenance.adapter);
+        warnings.push(Warning { code: "software_renderer".into(), message });
+    }
+    let (sections, host_calls) = state.clock.totals();
+    let without_fit: f64 = sections.iter().filter(|(name, _)| *name != "fit").map(|(_, secs)| secs).sum();
+    Ok(JobReport {
+        schema: "halfpipe.report/1",
+        job: job.id.clone(),
+        status: "complete",
+        input: InputFacts {
+            width,
+            height,
+            frame_rate: info.frame_rate.as_f64(),
+            duration_seconds: info.duration_secs,
+            rotation: info.rotation,
+            codec: info.codec.clone(),
+            audio_streams: info.audio.len(),
+        },
+        outputs: state
+            .grants
+            .outputs
+            .iter()
+            .filter_map(|(role, staged)| {
+                let path = staged.target.as_ref()?.display().to_string();
+                Some(OutputFacts { role: role.clone(), path, bytes: staged.bytes, frames: staged.frames })
+            })
+            .collect(),
+        counts: Counts {
+            frames: report.frames,
+            frames_drawn: state.frames_drawn,
+            people: report.people,
+            tracks: report.tracks,
+            statuses: report.statuses.into_iter().collect(),
+            other: report.counts.into_iter().collect(),
+        },
+        settings: json!({ "batch": job.batch, "quality": job.quality, "preset": job.preset, "window": job.window, "guest": settings }),
+        wall_seconds: outcome.wall,
+        load_seconds: outcome.load,
+        frames_per_second: report.frames as f64 / outcome.wall.max(1e-9),
+        cpu_seconds: outcome.cpu,
+        peak_rss_bytes: usage::peak_rss_bytes(),
+        stages: state.stages.snapshot().into_iter().map(|(name, times)| (name, times.into())).collect(),
+        sandbox: SandboxFacts {
+            host_calls,
+            instantiate_microseconds: outcome.instantiate.as_secs_f64() * 1e6,
+            share_without_fit: without_fit / outcome.cpu.max(1e-9),
+            cpu_seconds: sections,
+        },
+        warnings,
+        provenance: needs.provenance,
+    })
+}

@@ -1,0 +1,78 @@
+//! The wasmtime engine, its linker and its clock: one per process.
+
+use std::time::Duration;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::bindings::Pipeline;
+use crate::error::RuntimeError;
+use crate::limits::Limits;
+use crate::state::JobState;
+
+/// How often a running guest gives the thread back, so that limits and stop requests are seen.
+const TICK: Duration = Duration::from_millis(10);
+/// Most guests alive at once.
+const MOST_INSTANCES: u32 = 64;
+
+/// The sandbox: compiles and instantiates guests.
+#[derive(Clone)]
+pub struct Sandbox {
+    engine: Engine,
+    linker: std::sync::Arc<Linker<JobState>>,
+}
+
+impl Sandbox {
+    /// Starts the engine and its clock thread.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Engine`] where the system does not give enough address space or threads.
+    pub fn new(limits: &Limits) -> Result<Self, RuntimeError> {
+        let fault = |e: wasmtime::Error| RuntimeError::Engine(format!("{e:#}"));
+        let mut pool = PoolingAllocationConfig::default();
+        pool.total_component_instances(MOST_INSTANCES)
+            .total_core_instances(MOST_INSTANCES * 8)
+            .total_memories(MOST_INSTANCES * 2)
+            .total_tables(MOST_INSTANCES * 8)
+            .total_stacks(MOST_INSTANCES)
+            .max_memories_per_component(16)
+            .max_tables_per_component(64)
+            .table_elements(limits.table_elements)
+            .max_memory_size(limits.memory_bytes)
+            .max_component_instance_size(1 << 20)
+            .max_core_instance_size(1 << 20);
+        let mut config = Config::new();
+        config
+            .wasm_component_model(true)
+            .epoch_interruption(true)
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        let engine = Engine::new(&config).map_err(fault)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(fault)?;
+        Pipeline::add_to_linker::<_, HasSelf<JobState>>(&mut linker, |state| state).map_err(fault)?;
+        let weak = engine.weak();
+        std::thread::Builder::new()
+            .name("epoch".into())
+            .spawn(move || {
+                while let Some(engine) = weak.upgrade() {
+                    engine.increment_epoch();
+                    drop(engine);
+                    std::thread::sleep(TICK);
+                }
+            })
+            .map_err(|e| RuntimeError::Engine(format!("cannot start the clock thread: {e}")))?;
+        Ok(Self { engine, linker: std::sync::Arc::new(linker) })
+    }
+
+    /// The engine.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The linker with everything a guest may import.
+    #[must_use]
+    pub fn linker(&self) -> &Linker<JobState> {
+        &self.linker
+    }
+}

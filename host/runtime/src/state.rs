@@ -1,0 +1,205 @@
+//! The store's data: everything one job's guest can reach, and the books kept on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use halfpipe_core::{ByteBudget, Pending, StageClock};
+use halfpipe_media::{EncodeOptions, Tools, VideoInfo};
+use halfpipe_nn::{BodyRig, Catalog, NnLane};
+use halfpipe_render::DrawLane;
+use wasmtime::component::ResourceTable;
+use wasmtime::{StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::accounting::GuestClock;
+use crate::grants::Grants;
+use crate::limits::Limits;
+use crate::progress::{Progress, Stage};
+use crate::report::Warning;
+
+/// Asks a job to stop. Clones share the request.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// Asks.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The engines and data all jobs share.
+pub struct Shared {
+    /// Models.
+    pub nn: NnLane,
+    /// Drawing.
+    pub draw: DrawLane,
+    /// Video tools.
+    pub tools: Tools,
+    /// Models and bodies by name.
+    pub catalog: Arc<Catalog>,
+    /// Bodies loaded so far.
+    pub bodies: Mutex<BTreeMap<String, Arc<BodyRig>>>,
+}
+
+/// What a drawn batch came to, collected for the host's own count of drawn frames.
+#[derive(Debug)]
+pub struct DrawnBatch {
+    /// Index in the video of the batch's first frame.
+    pub first_index: u64,
+    /// Frame within the batch of each placement.
+    pub frames: Vec<u32>,
+    /// Changed pixels of each placement.
+    pub pixels: Pending<Vec<u32>>,
+}
+
+/// Data of one job's store.
+pub struct JobState {
+    /// Handles.
+    pub table: ResourceTable,
+    /// WASI: no files, no network, no environment; output goes to the log.
+    pub wasi: WasiCtx,
+    /// Memory and table limits.
+    pub store_limits: StoreLimits,
+    /// All limits.
+    pub limits: Limits,
+    /// Bytes behind handles.
+    pub budget: ByteBudget,
+    /// Shared engines; none while a guest only describes itself.
+    pub shared: Option<Arc<Shared>>,
+    /// The job's id.
+    pub id: String,
+    /// Guest name, for logs.
+    pub guest: String,
+    /// Models and bodies the guest said it needs.
+    pub models: BTreeSet<String>,
+    /// Objects.
+    pub grants: Grants,
+    /// Part of the input to read, seconds from start to end.
+    pub window: Option<(f64, f64)>,
+    /// Encoder settings.
+    pub encode: EncodeOptions,
+    /// Facts of the opened input.
+    pub input: Option<VideoInfo>,
+    /// Frames read so far.
+    pub frames_read: u64,
+    /// Whether the input was read to its end.
+    pub input_ended: bool,
+    /// Frames written so far, and bytes of data files.
+    pub frames_written: u64,
+    /// Bytes of data files so far.
+    pub file_bytes: u64,
+    /// Busy seconds by stage.
+    pub stages: StageClock,
+    /// CPU of the guest.
+    pub clock: GuestClock,
+    /// Drawn batches whose coverage is counted at the end.
+    pub drawn: Vec<DrawnBatch>,
+    /// Frames drawn on so far.
+    pub frames_drawn: u64,
+    /// Warnings of the host.
+    pub warnings: Vec<Warning>,
+    /// Stop request.
+    pub cancel: CancelToken,
+    /// Where progress goes.
+    pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+impl JobState {
+    /// Limits of linear memory, tables and instances for wasmtime.
+    #[must_use]
+    pub fn store_limits(limits: &Limits) -> StoreLimits {
+        StoreLimitsBuilder::new()
+            .memory_size(limits.memory_bytes)
+            .table_elements(limits.table_elements)
+            .instances(64)
+            .memories(16)
+            .tables(64)
+            .trap_on_grow_failure(true)
+            .build()
+    }
+
+    /// The shared engines.
+    ///
+    /// # Errors
+    /// A trap while the guest only describes itself: it has no grants then.
+    pub fn shared(&self) -> wasmtime::Result<Arc<Shared>> {
+        self.shared.clone().ok_or_else(|| wasmtime::Error::msg("the host offers no engines while a guest describes itself"))
+    }
+
+    /// Notes that the guest called the host.
+    pub fn touch(&self) {
+        self.clock.called();
+    }
+
+    /// Tells the outside how far things are.
+    pub fn tell(&self, stage: Stage, done: u64, total: Option<u64>) {
+        (self.progress)(Progress { stage, done, total });
+    }
+
+    /// Adds up the coverage of batches that are drawn already; with `wait`, of all.
+    ///
+    /// # Errors
+    /// The error the drawing ended with.
+    pub async fn count_drawn(&mut self, wait: bool) -> Result<(), halfpipe_core::PendingError> {
+        let mut rest = Vec::new();
+        for batch in std::mem::take(&mut self.drawn) {
+            if !wait && batch.pixels.peek().is_none() {
+                rest.push(batch);
+                continue;
+            }
+            let pixels = batch.pixels.wait().await?;
+            let frames: BTreeSet<u32> =
+                batch.frames.iter().zip(pixels.iter()).filter(|(_, changed)| **changed > 0).map(|(frame, _)| *frame).collect();
+            self.frames_drawn += frames.len() as u64;
+        }
+        self.drawn = rest;
+        Ok(())
+    }
+
+    /// The rig of a body the guest was granted, loaded and verified once per process.
+    ///
+    /// # Errors
+    /// A sentence naming the body where it is missing, altered or not granted.
+    pub fn body(&self, name: &str) -> Result<Arc<BodyRig>, crate::error::HostError> {
+        use crate::bindings::halfpipe::media::errors::Error;
+        if !self.models.contains(name) {
+            return Err(Error::Denied(format!("the body {name} is not among what this guest said it needs ({})", self.model_names())).into());
+        }
+        self.shared()?.body(name).map_err(|e| Error::NotFound(e.to_string()).into())
+    }
+
+    /// Names of the granted models, for error texts.
+    #[must_use]
+    pub fn model_names(&self) -> String {
+        self.models.iter().cloned().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Shared {
+    /// The rig of a body, loaded and verified once per process.
+    ///
+    /// # Errors
+    /// As [`BodyRig::load`].
+    pub fn body(&self, name: &str) -> Result<Arc<BodyRig>, halfpipe_nn::CatalogError> {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rig) = bodies.get(name) {
+            return Ok(Arc::clone(rig));
+        }
+        let rig = Arc::new(BodyRig::load(&self.catalog, name)?);
+        bodies.insert(name.to_owned(), Arc::clone(&rig));
+        Ok(rig)
+    }
+}
+
+impl WasiView for JobState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
