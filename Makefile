@@ -20,6 +20,9 @@ OUT ?= out/demo
 PREFIX ?= $(HOME)/.local
 ARGS ?=
 
+# Shell code that starts a Python that is new enough, whatever its name is here.
+PYTHON_RUN = python=$$(infra/local/python.sh); set -x; $$python
+
 # Cargo.lock is part of the sources: a build that would change it is an error.
 CARGO := cargo
 LOCKED := --locked
@@ -87,11 +90,11 @@ packages: ## Install the system packages that are missing
 
 .PHONY: models
 models: packages ## Make the models and bodies, and get ONNX Runtime
-	python3 models/make.py
+	@$(PYTHON_RUN) models/make.py
 
 .PHONY: clips
 clips: packages ## Get the demo clip
-	python3 models/make.py --clips
+	@$(PYTHON_RUN) models/make.py --clips
 
 .PHONY: guests
 guests: packages ## Build the guests into target/guests/
@@ -120,7 +123,7 @@ test-unit: ## Host tests (after `make models clips guests`)
 
 .PHONY: test-models
 test-models: ## Tests of the recipes that make the models
-	python3 models/make.py --test
+	@$(PYTHON_RUN) models/make.py --test
 
 .PHONY: test-docs
 test-docs: ## Examples in the documentation

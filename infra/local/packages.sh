@@ -11,11 +11,23 @@
 set -euo pipefail
 
 say() { echo "[packages] $*" >&2; }
+here=$(dirname "${BASH_SOURCE[0]}")
 has() { command -v "$1" >/dev/null 2>&1; }
 has_file() { compgen -G "$1" >/dev/null; }
 # Mesa moves its files between versions, so an installed Debian package counts as well as the file it is known for.
 has_package() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 has_library() { { ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | grep -F "$1" >/dev/null; }
+
+# The name of a Debian or Ubuntu package with Python 3.11 or later; Ubuntu 22.04 has one beside its python3, which is older.
+debian_python() {
+  local offered
+  offered=$(apt-cache policy python3 2>/dev/null | sed -n 's/^  Candidate: //p')
+  if [ -n "$offered" ] && [ "$offered" != '(none)' ] && dpkg --compare-versions "$offered" lt 3.11; then
+    echo python3.11
+  else
+    echo python3
+  fi
+}
 
 mode=${PACKAGES:-install}
 case $mode in
@@ -38,7 +50,7 @@ has_library libEGL.so.1 || need libegl1
 has_package libegl-mesa0 || has_file '/usr/share/glvnd/egl_vendor.d/*mesa*.json' || need libegl-mesa0
 has_package libgl1-mesa-dri || has_file '/usr/lib*/dri/swrast_dri.so' || need libgl1-mesa-dri
 # Making the models: Python with venv, and npm, which brings the packages that hold the original weights.
-python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 || need python3 python3-venv
+"$here/python.sh" >/dev/null 2>&1 || need python3 python3-venv
 { has node && has npm; } || need nodejs npm
 
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
@@ -61,6 +73,7 @@ fi
 say "installing ${missing[*]}${as_root[0]:+ (sudo may ask for your password)}"
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2; }
 apt update || say "apt-get update reported errors; going on with the package lists that could be read"
+missing=("${missing[@]/#python3/$(debian_python)}")
 if ! apt install -y --no-install-recommends "${missing[@]}"; then
   say "apt-get could not install them: $by_hand"
   exit 1
