@@ -1,0 +1,1 @@
+"""Tests of the recipes and of what they make; `python3 models/make.py --test` runs them."""
