@@ -1,0 +1,198 @@
+//! The options of this pipeline; `options.schema.json` describes the same to the host and to people.
+
+use halfpipe_kit::gaps::GapOptions;
+use halfpipe_kit::movenet::DetectOptions;
+use halfpipe_kit::track::{DetectorOptions, TrackOptions};
+use serde::{Deserialize, Serialize};
+
+/// JSON Schema of [`Options`].
+pub const SCHEMA: &str = include_str!("options.schema.json");
+/// Catalog name of the detector.
+pub const DETECTOR: &str = "movenet_multipose";
+/// Every model that some options need.
+pub const ALL_MODELS: [&str; 6] =
+    [DETECTOR, "pose_landmark_lite", "pose_landmark_full", "pose_landmark_heavy", "halfpipe_body", "halfpipe_body_small"];
+
+/// What the video shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Bodies over the frame.
+    Overlay,
+    /// Bodies on a plain background.
+    MeshOnly,
+    /// Frame left, overlay right.
+    SideBySide,
+}
+
+/// The landmark network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LandmarkModel {
+    /// Fastest.
+    Lite,
+    /// Default.
+    Full,
+    /// Most exact.
+    Heavy,
+}
+
+/// Which of the two default bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyModel {
+    /// 6890 vertices.
+    Full,
+    /// About 1700 vertices.
+    Small,
+}
+
+/// Options with their defaults. Serialised, they are the settings in effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Most people to follow.
+    pub people: usize,
+    /// 0 to 1.
+    pub opacity: f32,
+    /// Colour of the first person's body; the others' differ unless `one_colour`.
+    pub colour: [u8; 3],
+    /// All bodies in one colour.
+    pub one_colour: bool,
+    /// What the video shows.
+    pub layout: Layout,
+    /// Samples along each axis of a pixel; 0 by adapter.
+    pub supersample: u8,
+    /// The landmark network.
+    pub landmarks: LandmarkModel,
+    /// The body.
+    pub body: BodyModel,
+    /// Longer sides of the detector's inputs, pixels.
+    pub detector_sizes: Vec<u32>,
+    /// Detections must score above this.
+    pub detector_score: f32,
+    /// Longest pause of the detector while somebody is visible, frames (1: every frame).
+    pub detector_frames: u64,
+    /// The same in seconds.
+    pub detector_seconds: f64,
+    /// Passes of the landmark network over people whose crop is already known (1 or 2).
+    pub landmark_passes: u8,
+    /// Presence below which a crop holds nobody.
+    pub presence: f32,
+    /// One-Euro smoothing of landmarks.
+    pub smoothing: bool,
+    /// Longest gap of a track that is filled, frames.
+    pub max_gap: usize,
+    /// How long somebody out of sight keeps the number, seconds.
+    pub max_lost: f64,
+    /// Most Gauss-Newton steps of a fit.
+    pub fit_steps: usize,
+    /// Focal length, pixels; none for 1.1 times the longer side.
+    pub focal: Option<f64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (track, detector, gaps) = (TrackOptions::default(), DetectorOptions::default(), GapOptions::default());
+        Self {
+            people: 8,
+            opacity: 0.6,
+            colour: [166, 189, 219],
+            one_colour: false,
+            layout: Layout::Overlay,
+            supersample: 0,
+            landmarks: LandmarkModel::Full,
+            body: BodyModel::Full,
+            detector_sizes: vec![256, 512],
+            detector_score: DetectOptions::default().min_score,
+            detector_frames: detector.max_frames,
+            detector_seconds: detector.max_seconds,
+            landmark_passes: 1,
+            presence: track.new_score,
+            smoothing: true,
+            max_gap: gaps.max_frames,
+            max_lost: track.max_lost,
+            fit_steps: 6,
+            focal: None,
+        }
+    }
+}
+
+impl Options {
+    /// Reads the options of a job; the host has checked them against [`SCHEMA`].
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn parse(json: &str) -> Result<Self, String> {
+        serde_json::from_str(json).map_err(|e| format!("the options do not fit: {e}"))
+    }
+
+    /// Catalog name of the landmark network.
+    pub const fn landmark_model(&self) -> &'static str {
+        match self.landmarks {
+            LandmarkModel::Lite => "pose_landmark_lite",
+            LandmarkModel::Full => "pose_landmark_full",
+            LandmarkModel::Heavy => "pose_landmark_heavy",
+        }
+    }
+
+    /// Catalog name of the body.
+    pub const fn body_model(&self) -> &'static str {
+        match self.body {
+            BodyModel::Full => "halfpipe_body",
+            BodyModel::Small => "halfpipe_body_small",
+        }
+    }
+
+    /// All models of a job.
+    pub fn needs(&self) -> Vec<String> {
+        [DETECTOR, self.landmark_model(), self.body_model()].map(str::to_owned).to_vec()
+    }
+
+    /// The tracker's part.
+    pub fn track(&self) -> TrackOptions {
+        let defaults = TrackOptions::default();
+        TrackOptions {
+            keep_score: self.presence.min(defaults.keep_score),
+            new_score: self.presence,
+            strong_score: self.presence.max(defaults.strong_score),
+            max_lost: self.max_lost,
+            max_people: self.people,
+            ..defaults
+        }
+    }
+
+    /// The detector schedule's part.
+    pub fn detector(&self) -> DetectorOptions {
+        DetectorOptions { max_seconds: self.detector_seconds, max_frames: self.detector_frames, ..DetectorOptions::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn schema_and_defaults_agree() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let described = schema["properties"].as_object().unwrap();
+        let Value::Object(defaults) = serde_json::to_value(Options::default()).unwrap() else { panic!("options are an object") };
+        let names = |m: &serde_json::Map<String, Value>| m.keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(names(described), names(&defaults));
+        for (name, value) in &defaults {
+            let stated = &described[name]["default"];
+            let same = match (stated.as_f64(), value.as_f64()) {
+                (Some(a), Some(b)) => (a - b).abs() < 1e-6,
+                _ => stated == value,
+            };
+            assert!(same, "{name}: the schema says {stated}, the code {value}");
+        }
+    }
+
+    #[test]
+    fn unknown_options_are_named() {
+        assert!(Options::parse(r#"{"opaqueness": 1}"#).unwrap_err().contains("opaqueness"));
+        assert_eq!(Options::parse("{}").unwrap(), Options::default());
+    }
+}
