@@ -1,0 +1,239 @@
+//! The drawing lane: one named thread that owns the graphics device and works off a bounded queue.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::executor::block_on;
+use futures::future::{Either, Shared, select};
+use halfpipe_core::{Look, Pending, PendingError, Picture, Resolver, Size, StageClock};
+use tokio::sync::mpsc;
+
+use crate::body_pass::BodyPass;
+use crate::device::{AdapterChoice, AdapterInfo, Backend, Faults, open};
+use crate::draw::{DrawFailure, DrawJob, Drawn, Studio};
+use crate::error::RenderError;
+use crate::renderer::Renderer;
+use crate::scratch::Scratch;
+use crate::self_test::self_test;
+use crate::topology::TopologyCache;
+
+/// How a lane is set up.
+#[derive(Debug, Clone)]
+pub struct LaneConfig {
+    /// Which kind of adapter.
+    pub adapter: AdapterChoice,
+    /// Ways to reach an adapter, in the order they are tried. Vulkan and then OpenGL, unless one is to be ruled out.
+    pub backends: Vec<Backend>,
+    /// Batches that may wait in the queue before `draw` waits for room, at least 1.
+    pub queue: usize,
+    /// Where renderers book their stages unless they have a clock of their own.
+    pub clock: StageClock,
+}
+
+impl Default for LaneConfig {
+    fn default() -> Self {
+        Self { adapter: AdapterChoice::Auto, backends: vec![Backend::Vulkan, Backend::Gl], queue: 2, clock: StageClock::default() }
+    }
+}
+
+/// A handle to the lane. Clones share it; the last one to go, renderers included, waits for the thread to end.
+///
+/// Work that is still queued then is finished if its result is wanted and its frames and vertices are there already; what would
+/// have to wait for them is broken off with an error.
+#[derive(Debug, Clone)]
+pub struct DrawLane(Arc<Lane>);
+
+/// The lane as its handles share it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) adapter: AdapterInfo,
+    pub(crate) max_side: u32,
+    pub(crate) clock: StageClock,
+    faults: Faults,
+    // these three are there until the drop
+    commands: Option<mpsc::Sender<Command>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is asked to do.
+pub(crate) enum Command {
+    /// Draw a batch.
+    Draw(Box<DrawCommand>),
+    /// Draw the known triangle again.
+    SelfTest(oneshot::Sender<Result<(), RenderError>>),
+}
+
+/// A batch with everything it takes and everyone who waits for it.
+pub(crate) struct DrawCommand {
+    pub(crate) job: DrawJob,
+    pub(crate) scratch: Arc<Mutex<Scratch>>,
+    pub(crate) clock: StageClock,
+    pub(crate) pictures: Resolver<Vec<Arc<Picture>>>,
+    pub(crate) coverage: Resolver<Vec<u32>>,
+}
+
+/// Tells the thread that waiting is pointless: the last handle is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop(Shared<oneshot::Receiver<()>>);
+
+impl Stop {
+    /// Stops when the sender is dropped.
+    pub(crate) fn new() -> (oneshot::Sender<()>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(receiver.shared()))
+    }
+
+    /// Waits for a value, or for the stop if the value is not there yet. The handle is given up before this returns.
+    pub(crate) fn wait<T: Send + Sync + 'static>(&self, pending: Pending<T>) -> Result<Arc<T>, PendingError> {
+        let value = pin!(pending.wait());
+        match block_on(select(value, self.0.clone())) {
+            Either::Left((value, _)) => value,
+            Either::Right(_) => Err(PendingError {
+                origin: pending.origin().into(),
+                message: "the drawing lane was closed before this was there".into(),
+                cancelled: true,
+            }),
+        }
+    }
+}
+
+impl DrawLane {
+    /// Opens a device, tests it, and starts the thread. Blocks until the device is ready (some tenths of a second).
+    ///
+    /// # Errors
+    /// No adapter of the kind asked for, none that passes the self-test, or no thread.
+    pub fn start(config: LaneConfig) -> Result<Self, RenderError> {
+        let (commands, queue) = mpsc::channel(config.queue.max(1));
+        let (stop_sender, stop) = Stop::new();
+        let (opened_sender, opened) = std::sync::mpsc::sync_channel(1);
+        let LaneConfig { adapter, backends, clock, queue: _ } = config;
+        let body = move || match open_studio(adapter, &backends) {
+            Ok(studio) => {
+                let facts = (studio.gpu.info.clone(), studio.gpu.max_side, studio.gpu.faults.clone());
+                // nobody listens any more only if the starting thread has died
+                if opened_sender.send(Ok(facts)).is_ok() {
+                    work(studio, queue, &stop);
+                }
+            }
+            Err(e) => opened_sender.send(Err(e)).unwrap_or_default(),
+        };
+        let thread = std::thread::Builder::new().name("draw".into()).spawn(body).map_err(|e| RenderError::Thread(e.to_string()))?;
+        let (adapter, max_side, faults) = opened.recv().unwrap_or(Err(RenderError::Stopped))?;
+        Ok(Self(Arc::new(Lane {
+            adapter,
+            max_side,
+            clock,
+            faults,
+            commands: Some(commands),
+            stop: Some(stop_sender),
+            thread: Some(thread),
+        })))
+    }
+
+    /// The adapter that is drawn on.
+    #[must_use]
+    pub fn adapter(&self) -> &AdapterInfo {
+        &self.0.adapter
+    }
+
+    /// Why the device is gone for good, if it is; every draw fails with this, and only a new lane helps.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.0.faults.lost()
+    }
+
+    /// Draws a known triangle through the whole path and compares what comes out, behind what is queued.
+    ///
+    /// # Errors
+    /// What is wrong with the device, or [`RenderError::Stopped`].
+    pub async fn self_test(&self) -> Result<(), RenderError> {
+        let (sender, result) = oneshot::channel();
+        self.0.send(Command::SelfTest(sender)).await?;
+        result.await.unwrap_or(Err(RenderError::Stopped))
+    }
+
+    /// A renderer for frames of `size`. Cheap: device memory is taken when something is drawn, and freed with the renderer.
+    ///
+    /// `look.opacity` is 0..=1; `look.supersample` is 1, 2, or 0 for 2 on hardware and 1 on software.
+    ///
+    /// # Errors
+    /// A size without pixels or larger than the adapter's textures, or a look out of range.
+    pub fn renderer(&self, size: Size, look: Look) -> Result<Renderer, RenderError> {
+        Renderer::new(Arc::clone(&self.0), size, look)
+    }
+}
+
+impl Lane {
+    /// Queues a command, waiting for room.
+    pub(crate) async fn send(&self, command: Command) -> Result<(), RenderError> {
+        let commands = self.commands.as_ref().ok_or(RenderError::Stopped)?;
+        commands.send(command).await.map_err(|_| RenderError::Stopped)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the drawing thread panicked");
+        }
+    }
+}
+
+fn open_studio(choice: AdapterChoice, backends: &[Backend]) -> Result<Studio, RenderError> {
+    open(choice, backends, |gpu| {
+        let pass = BodyPass::new(&gpu);
+        gpu.faults.check()?;
+        let mut studio = Studio { pass, topologies: TopologyCache::default(), gpu };
+        self_test(&mut studio)?;
+        Ok(studio)
+    })
+}
+
+/// The thread's loop: until all handles are gone and the queue is empty.
+fn work(mut studio: Studio, mut queue: mpsc::Receiver<Command>, stop: &Stop) {
+    while let Some(command) = queue.blocking_recv() {
+        match command {
+            Command::Draw(command) => draw(&mut studio, *command, stop),
+            // nobody waiting is fine
+            Command::SelfTest(answer) => answer.send(self_test(&mut studio)).unwrap_or_default(),
+        }
+        studio.topologies.forget_dead();
+    }
+}
+
+fn draw(studio: &mut Studio, command: DrawCommand, stop: &Stop) {
+    let DrawCommand { job, scratch, clock, pictures, coverage } = command;
+    if pictures.is_unwanted() && coverage.is_unwanted() {
+        return;
+    }
+    let mut scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
+    match studio.draw(&mut scratch, job, stop, &clock) {
+        Ok(Drawn { pictures: drawn, coverage: changed }) => {
+            pictures.resolve(drawn);
+            coverage.resolve(changed);
+        }
+        Err(failure) => {
+            // what a failed call left on the device is not to be relied on
+            *scratch = Scratch::default();
+            match failure {
+                DrawFailure::Input(e) => {
+                    pictures.fail_from(e.clone());
+                    coverage.fail_from(e);
+                }
+                DrawFailure::Render(e) => {
+                    let message: Arc<str> = e.to_string().into();
+                    pictures.fail(Arc::clone(&message));
+                    coverage.fail(message);
+                }
+            }
+        }
+    }
+}
