@@ -28,12 +28,13 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::angles::ANGLES;
+use crate::skeleton;
+
+pub use crate::skeleton::JOINTS;
 pub use check::{Layout, PoseFault};
 pub use read::{PosesReader, ReadError};
 pub use write::{PosesWriter, WriteError};
-
-/// Joints of every skeleton.
-pub const JOINTS: usize = 24;
 
 /// The JSON Schema (draft 2020-12) of a line of the file.
 pub const JSON_SCHEMA: &str = include_str!("../schema/poses-1.schema.json");
@@ -129,6 +130,16 @@ pub struct Skeleton {
     pub joint_names: [String; JOINTS],
     /// Index of each joint's parent; -1 for the root, which is joint 0.
     pub parents: [i32; JOINTS],
+}
+
+impl Default for Skeleton {
+    /// The joints of [`crate::skeleton`].
+    fn default() -> Self {
+        Self {
+            joint_names: skeleton::JOINT_NAMES.map(String::from),
+            parents: skeleton::JOINT_PARENTS.map(|parent| parent.map_or(-1, |p| p as i32)),
+        }
+    }
 }
 
 /// The body model.
@@ -257,8 +268,8 @@ pub struct Person {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pose {
-    /// Each joint's rotation against its parent, relative to the T pose, as a unit quaternion `[w, x, y, z]` in body axes;
-    /// entry 0 is the whole body's (global_orient). `q` and `-q` are the same rotation.
+    /// Each joint's rotation against its parent, relative to the T pose, as a unit quaternion `[x, y, z, w]` (glTF's order) in
+    /// body axes; entry 0 is the whole body's (global_orient). `q` and `-q` are the same rotation.
     #[serde(serialize_with = "round::quaternions")]
     pub rotations: [[f32; 4]; JOINTS],
     /// `p_camera = FLIP * p_body + translation`, metres.
@@ -312,4 +323,13 @@ pub struct Angles {
     /// pelvis, spine2, neck.
     #[serde(serialize_with = "round::degrees")]
     pub spine: Option<f32>,
+}
+
+impl From<[Option<f64>; ANGLES]> for Angles {
+    /// The angles as [`crate::angles::joint_angles`] gives them.
+    fn from(degrees: [Option<f64>; ANGLES]) -> Self {
+        let [left_knee, right_knee, left_hip, right_hip, left_elbow, right_elbow, left_shoulder, right_shoulder, spine] =
+            degrees.map(|d| d.map(|d| d as f32));
+        Self { left_knee, right_knee, left_hip, right_hip, left_elbow, right_elbow, left_shoulder, right_shoulder, spine }
+    }
 }

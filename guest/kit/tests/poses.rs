@@ -1,4 +1,5 @@
 //! The pose file: what is written is read back, fits the JSON Schema, stays small, and faults are named by line.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::BufReader;
 
@@ -14,7 +15,7 @@ fn header() -> Header {
         video: Video { frames: Some(3), width: 1920, height: 1080, frame_rate: 29.97, time_base: Some([1, 30_000]), duration: None },
         camera: Camera { model: CameraModel::Pinhole, focal: 2112.0, center: [960.0, 540.0] },
         axes: Axes::CameraMetres,
-        skeleton: Skeleton { joint_names: std::array::from_fn(|i| format!("joint{i}")), parents: std::array::from_fn(|i| i as i32 - 1) },
+        skeleton: Skeleton::default(),
         body: Body { name: "body".into(), shape_names: (0..12).map(|i| format!("shape{i}")).collect() },
         keypoint_names: (0..17).map(|i| format!("keypoint{i}")).collect(),
         landmark_names: (0..33).map(|i| format!("landmark{i}")).collect(),
@@ -214,7 +215,9 @@ fn broken(line: usize, edit: impl Fn(&mut Value)) -> String {
 
 #[test]
 fn faults_name_the_line_the_field_and_the_rule() {
-    let cases: [(usize, &str, Value, &str); 10] = [
+    let cases: [(usize, &str, Value, &str); 12] = [
+        (1, "/video/frame_rate", json!(0.0), "line 1 of the pose file breaks a rule: header: video.frame_rate must be finite and above 0"),
+        (1, "/skeleton/parents/5", json!(5), "header: skeleton.parents must make joint 0 the root"),
         (1, "/schema", json!("halfpipe.poses/9"), "line 1 of the pose file is not a valid header: unknown variant `halfpipe.poses/9`"),
         (1, "/type", json!("frame"), "line 1 of the pose file is not a valid header"),
         (2, "/people/0/pose/rotations/4", json!([1.0, 1.0, 0.0, 0.0]), "people[0].pose.rotations of joint 4 has length 1.41"),
@@ -246,4 +249,13 @@ fn a_file_cut_short_is_an_error_with_its_line_and_an_empty_one_says_so() {
     let endless = BufReader::new(std::io::Read::take(std::io::repeat(b'x'), 20 << 20));
     assert!(matches!(PosesReader::new(endless), Err(ReadError::TooLong { line: 1 })));
     assert_eq!(PosesReader::new(&file(&[])[..]).unwrap().count(), 0);
+}
+
+#[test]
+fn angles_keep_the_names_they_are_measured_by() {
+    let degrees = std::array::from_fn(|i| Some(10.0 * i as f64));
+    let json = serde_json::to_value(Angles::from(degrees)).unwrap();
+    for (i, (name, _)) in halfpipe_kit::angles::ANGLE_JOINTS.iter().enumerate() {
+        assert_eq!(json[name], json!(10.0 * i as f64), "{name}");
+    }
 }

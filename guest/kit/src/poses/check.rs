@@ -7,12 +7,12 @@ use super::{Frame, FrameStatus, Header, Person, PersonStatus, Pose};
 /// How far a rotation's length may be from 1 (rounding alone gives 1e-5).
 const UNIT_TOLERANCE: f32 = 1e-3;
 
-/// A frame broke a rule of the format.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("frame {index}: {field} {rule}")]
+/// A line broke a rule of the format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {field} {rule}")]
 pub struct PoseFault {
-    /// The frame's index.
-    pub index: u64,
+    /// `header`, or `frame` and its index.
+    pub place: String,
     /// The field at fault, e.g. `people[0].pose.joints3d`.
     pub field: String,
     /// The rule it broke.
@@ -30,14 +30,35 @@ pub struct Layout {
 
 impl Layout {
     /// The layout a header fixes.
-    #[must_use]
-    pub fn new(header: &Header) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`PoseFault`] where the header itself breaks a rule: sizes, rates and the focal length are above 0, joint 0 is the root and
+    /// parents stand before their children.
+    pub fn new(header: &Header) -> Result<Self, PoseFault> {
+        let fault = |field: &str, rule: &str| Err(PoseFault { place: "header".into(), field: field.into(), rule: rule.into() });
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        if header.video.width == 0 || header.video.height == 0 {
+            return fault("video", "must have a width and a height above 0");
+        }
+        if !positive(header.video.frame_rate) {
+            return fault("video.frame_rate", "must be finite and above 0");
+        }
+        if header.video.duration.is_some_and(|d| !(d.is_finite() && d >= 0.0)) {
+            return fault("video.duration", "must be finite and not negative");
+        }
+        if !positive(f64::from(header.camera.focal)) || header.camera.center.iter().any(|c| !c.is_finite()) {
+            return fault("camera", "must have a focal length above 0 and a finite centre");
+        }
+        let parents = &header.skeleton.parents;
+        if parents[0] != -1 || parents.iter().enumerate().skip(1).any(|(joint, p)| !(0..joint as i32).contains(p)) {
+            return fault("skeleton.parents", "must make joint 0 the root and list parents before their children");
+        }
+        Ok(Self {
             keypoints: header.keypoint_names.len(),
             landmarks: header.landmark_names.len(),
             betas: header.body.shape_names.len(),
             last: None,
-        }
+        })
     }
 
     /// Checks the next frame of the file.
@@ -46,7 +67,7 @@ impl Layout {
     /// [`PoseFault`] with the first rule that is broken: order of index and time, finite numbers, lengths of lists, lengths of
     /// rotations, ranges of scores, one person a track, statuses that agree with their content.
     pub fn check(&mut self, frame: &Frame) -> Result<(), PoseFault> {
-        let fault = |field: String, rule: String| PoseFault { index: frame.index, field, rule };
+        let fault = |field: String, rule: String| PoseFault { place: format!("frame {}", frame.index), field, rule };
         if !frame.timestamp.is_finite() {
             return Err(fault("timestamp".into(), "is not a finite number".into()));
         }

@@ -84,7 +84,7 @@ impl<R: BufRead> PosesReader<R> {
         }
         let HeaderLine::Header(header) =
             serde_json::from_slice(&text).map_err(|source| ReadError::Json { line: 1, expected: "header", source })?;
-        let layout = Layout::new(&header);
+        let layout = Layout::new(&header).map_err(|fault| ReadError::Fault { line: 1, fault })?;
         Ok(Self { input, header: *header, layout, line: 1, text, failed: false })
     }
 

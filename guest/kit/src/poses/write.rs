@@ -7,7 +7,7 @@ use super::{Frame, Header, Layout, PoseFault};
 /// A line could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The frame breaks a rule; nothing was written.
+    /// The header or frame breaks a rule; nothing was written.
     #[error("not written to the pose file: {0}")]
     Fault(#[from] PoseFault),
     /// JSON could not be made of it.
@@ -32,10 +32,11 @@ impl PosesWriter {
     /// Starts a file: appends the header line to `out`.
     ///
     /// # Errors
-    /// [`WriteError::Json`] where the header does not serialise.
+    /// [`WriteError::Fault`] names the header's field and the rule that it breaks.
     pub fn new(header: &Header, out: &mut Vec<u8>) -> Result<Self, WriteError> {
+        let layout = Layout::new(header)?;
         line(&Line::Header(header), out)?;
-        Ok(Self { layout: Layout::new(header) })
+        Ok(Self { layout })
     }
 
     /// Appends the line of one frame to `out`.
