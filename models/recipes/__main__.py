@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import importlib
 import sys
-from pathlib import Path
 
 from recipes import packages, targets
 from recipes.errors import Failure, exit_code_of
@@ -24,14 +23,9 @@ def main() -> int:
     for target in targets.choose(targets.all_targets(folders), options.names):
         recipe = importlib.import_module(f"recipes.{target.recipe}")
         if recipe.PACKAGE not in opened:
-            opened[recipe.PACKAGE] = _open(pins[recipe.PACKAGE], folders.downloads)
+            opened[recipe.PACKAGE] = Artefact(packages.fetch(pins[recipe.PACKAGE], folders.downloads, targets.machine()))
         _make(target, recipe, opened[recipe.PACKAGE], options.record)
     return 0
-
-
-def _open(package: packages.Package, downloads: Path) -> Artefact:
-    print(f"{package}: fetching unless it is here", flush=True)
-    return Artefact(packages.fetch(package, downloads, targets.machine()))
 
 
 def _make(target: targets.Target, recipe, package: Artefact, recording: bool):

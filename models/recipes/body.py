@@ -32,7 +32,6 @@ JOINTS = (
     "left_hand right_hand"
 ).split()
 PARENTS = [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21]
-SIDES = ("left", "right")
 
 # Joint -> the cubes of MakeHuman whose vertices it is the mean of; "{s}" stands for the side's letter.
 _TRUNK_CUBES = {"pelvis": "pelvis", "spine1": "spine-4", "spine2": "spine-2", "spine3": "spine-1", "neck": "neck", "head": "head"}

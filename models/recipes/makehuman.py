@@ -23,7 +23,7 @@ class Mesh:
     groups: dict
 
     def vertices_of(self, group: str) -> list:
-        """The vertices of a part, ascending. MakeHuman marks each joint's place by a small cube named "joint-...". """
+        """The vertices of a part, ascending; small cubes called "joint-..." mark where MakeHuman's joints are."""
         return sorted({vertex for face in self.groups[group] for vertex in face})
 
 

@@ -82,9 +82,10 @@ def fetch(package: Package, downloads: Path, machine: str) -> Path:
     downloads.mkdir(parents=True, exist_ok=True)
     for sha256 in package.sha256:
         for kept in sorted(downloads.glob(f"{sha256}.*")):
-            if (package.name, machine) not in PLATFORM_TAGS or machine in kept.name:
-                if sha256_of(kept) == sha256:
-                    return kept
+            fits = (package.name, machine) not in PLATFORM_TAGS or machine in kept.name
+            if fits and sha256_of(kept) == sha256:
+                return kept
+    print(f"{package}: fetching", flush=True)
     with tempfile.TemporaryDirectory(dir=downloads, prefix="partial-") as partial:
         arrived = _npm_pack(package, Path(partial)) if package.registry == "npm" else _pip_download(package, Path(partial), machine)
         sha256 = sha256_of(arrived)

@@ -20,12 +20,8 @@ from recipes.errors import Failure, exit_code_of
 from recipes.packages import Artefact, Package
 from tests import support
 
-MEDIAPIPE = Package(
-    "@mediapipe/pose", "npm", "0.5.1675469404", ("8bb349a7b3a3ba699df23be804ddd3b3eab810b50b15406894be257859388a84",)
-)
-TENSORFLOW_JS = Package(
-    "@tensorflow/tfjs", "npm", "4.22.0", ("56505c191e24116787477b3bb5bb1cc0cf1c2bdce8112b9c402a8a2d31cf2f00",)
-)
+MEDIAPIPE = Package("@mediapipe/pose", "npm", "0.5.1675469404", ("8bb349a7b3a3ba699df23be804ddd3b3eab810b50b15406894be257859388a84",))
+TENSORFLOW_JS = Package("@tensorflow/tfjs", "npm", "4.22.0", ("56505c191e24116787477b3bb5bb1cc0cf1c2bdce8112b9c402a8a2d31cf2f00",))
 
 # Our output -> the .tflite file's, which is NHWC.
 TFLITE_OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "heatmap": "Identity_3", "world_landmarks": "Identity_4"}
