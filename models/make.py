@@ -92,7 +92,7 @@ def _make(wanted: list, recording: bool, folders: Folders) -> int:
 def _run_checks(kind: str, folders: Folders) -> int:
     with _lock(folders.state):
         python = _environment(kind, folders.state)
-    command = ["-m", "unittest", "discover", "-v", "-s", "tests", "-t", "."] if kind == "test" else ["-m", "tests.crosscheck"]
+    command = ["-m", "unittest", "discover", "-v", "-b", "-s", "tests", "-t", "."] if kind == "test" else ["-m", "tests.crosscheck"]
     environment = {**os.environ, "HALFPIPE_MODELS": str(folders.models)}
     return subprocess.run([python, *command], cwd=MODELS, env=environment, check=False).returncode
 
