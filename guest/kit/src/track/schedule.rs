@@ -1,0 +1,97 @@
+//! When to look at the whole frame.
+//!
+//! Once people are known, their crops follow from their own landmarks, which is cheaper than the detector and steadier. The detector is
+//! needed to find new people and to recover lost ones. The policy, with its price:
+//!
+//! - on the first frame;
+//! - while nobody is tracked, on every [`DetectorOptions::empty_frames`]th frame: somebody who enters an empty scene is seen at most that
+//!   many frames late, and an empty video costs a detector run only every so often;
+//! - while somebody is visible, after [`DetectorOptions::max_seconds`] or [`DetectorOptions::max_frames`], whichever is first: a further
+//!   person who enters is seen at most that late. This is the main dial between speed and how soon people are noticed;
+//! - at once when somebody gets lost, or somebody's crop jumps, leaves the frame or scores low; as long as that lasts, on every
+//!   [`DetectorOptions::search_frames`]th frame. Somebody who leaves the picture for good thus costs one second of denser runs.
+
+use super::person::Track;
+use super::{TrackState, Tracker};
+
+/// How often the detector runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectorOptions {
+    /// Longest pause while somebody is visible, seconds.
+    pub max_seconds: f64,
+    /// Longest pause while somebody is visible, frames; 1 runs it on every frame.
+    pub max_frames: u64,
+    /// Pause while nobody is tracked, frames.
+    pub empty_frames: u64,
+    /// Pause while somebody is lost or badly seen, frames.
+    pub search_frames: u64,
+}
+
+impl Default for DetectorOptions {
+    fn default() -> Self {
+        Self { max_seconds: 0.5, max_frames: 15, empty_frames: 3, search_frames: 3 }
+    }
+}
+
+/// Why the detector should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetectorReason {
+    /// It has not run yet.
+    First,
+    /// It has not run for long.
+    Interval,
+    /// Nobody is there; somebody might enter.
+    Empty,
+    /// Somebody is out of sight.
+    Lost,
+    /// Somebody's crop is not to be trusted.
+    Suspect,
+}
+
+/// Decides on which frames the detector runs.
+#[derive(Debug, Clone)]
+pub struct DetectorSchedule {
+    options: DetectorOptions,
+    last: Option<(u64, f64)>,
+}
+
+impl DetectorSchedule {
+    /// A schedule of a video of which nothing has been seen.
+    #[must_use]
+    pub fn new(options: DetectorOptions) -> Self {
+        Self { options, last: None }
+    }
+
+    /// Whether, and why, the detector should look at this frame (index and timestamp in seconds), given the tracker as the last frame left
+    /// it. Tell [`DetectorSchedule::ran`] when it has.
+    #[must_use]
+    pub fn due(&self, frame: u64, time: f64, tracker: &Tracker) -> Option<DetectorReason> {
+        let Some((last_frame, last_time)) = self.last else {
+            return Some(DetectorReason::First);
+        };
+        let frames = frame.saturating_sub(last_frame);
+        let pause_is_over = |limit: u64| frames >= limit.max(1);
+        if tracker.tracks().is_empty() {
+            return pause_is_over(self.options.empty_frames).then_some(DetectorReason::Empty);
+        }
+        if pause_is_over(self.options.max_frames) || time - last_time >= self.options.max_seconds {
+            return Some(DetectorReason::Interval);
+        }
+        // What happened after the last run is looked into at once, what lasts is looked into from time to time.
+        let searching = pause_is_over(self.options.search_frames);
+        let trouble = |since: fn(&Track) -> Option<f64>| tracker.tracks().iter().filter_map(since).any(|at| searching || at > last_time);
+        if trouble(|t| t.missed_at) {
+            return Some(DetectorReason::Lost);
+        }
+        if trouble(|t| t.suspect_at) {
+            return Some(DetectorReason::Suspect);
+        }
+        let off = |p: &super::Predicted| p.state != TrackState::Lost && p.fault.is_some();
+        (searching && tracker.predict(time).iter().any(off)).then_some(DetectorReason::Suspect)
+    }
+
+    /// The detector has looked at this frame.
+    pub fn ran(&mut self, frame: u64, time: f64) {
+        self.last = Some((frame, time));
+    }
+}
