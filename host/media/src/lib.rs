@@ -1,1 +1,34 @@
 //! Video in and out: frames with their own timestamps, decoded and encoded by ffmpeg child processes.
+//!
+//! - [`Tools::find`] looks for ffmpeg and ffprobe; [`probe`] tells what a file holds.
+//! - A [`FrameSource`] gives frames in order, each with its presentation time in ticks of the video's time base.
+//!   [`FfmpegSource`] reads ahead on one thread within a budget of bytes.
+//! - A [`FrameSink`] takes frames and writes them with the very same times; the sound of the source is copied beside them.
+//!   [`FfmpegSink`] encodes behind on one thread.
+//! - [`verify`] opens a finished output and counts.
+//!
+//! Frames are 8-bit yuv420p, limited range, upright, all of one size. Whatever comes in (4:4:4, 10 bit, full range, RGB,
+//! rotated) is converted once, on the way in, and its luma/chroma matrix is kept.
+//!
+//! Calls that are not `async` start and wait for short child processes, so they belong on a thread that may block.
+
+pub mod container;
+pub mod error;
+mod ffmpeg;
+pub mod info;
+pub mod probe;
+pub mod sink;
+pub mod source;
+pub mod tools;
+pub mod verify;
+
+pub use container::Container;
+pub use error::MediaError;
+pub use ffmpeg::decode::{DecodeOptions, FfmpegSource};
+pub use ffmpeg::encode::{EncodeOptions, FfmpegSink, SourceFile};
+pub use info::{AudioStream, ColourTags, VideoInfo, Window};
+pub use probe::probe;
+pub use sink::{FrameSink, Written};
+pub use source::{FrameSource, SourceReport};
+pub use tools::Tools;
+pub use verify::{Expect, ExpectedTimes, verify};

@@ -1,0 +1,57 @@
+//! The command line that decodes: every frame once, upright, limited range yuv420p, timestamps told by `showinfo`.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use halfpipe_core::Matrix;
+
+use crate::info::{VideoInfo, Window, matrix_of_tag};
+use crate::tools::{DEMUXERS, file_url};
+
+/// Seconds before a window at which decoding starts, so that the first frames of it have what they refer to.
+const RUN_UP_SECS: f64 = 1.0;
+
+/// Arguments for ffmpeg; frames go to its standard output.
+pub fn decode_args(path: &Path, info: &VideoInfo, window: Option<Window>, threads: u32) -> Vec<OsString> {
+    let mut args: Vec<OsString> = ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+info", "-copyts"].map(Into::into).into();
+    args.extend(["-threads".into(), threads.to_string().into()]);
+    args.extend(["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS].map(Into::into));
+    if let Some(secs) = window.and_then(|w| seek_secs(info, w)) {
+        // frames before the window are cut by the filter, by tick; this only saves decoding them
+        args.extend(["-noaccurate_seek".into(), "-ss".into(), format!("{secs:.6}").into()]);
+    }
+    args.extend(["-i".into(), file_url(path)]);
+    args.extend(["-map".into(), format!("0:{}", info.stream).into(), "-vf".into(), filters(info, window).into()]);
+    // passthrough: no frame is doubled or dropped; no metadata: what a file says of itself stays out of the messages
+    args.extend(["-fps_mode", "passthrough", "-map_metadata", "-1", "-f", "rawvideo", "pipe:1"].map(Into::into));
+    args
+}
+
+/// Where to seek to, seconds after the container's start, if the container is one that seeks to a key frame before.
+pub fn seek_secs(info: &VideoInfo, window: Window) -> Option<f64> {
+    let seeks = info.container.starts_with("mov,") || info.container.starts_with("matroska");
+    let secs = window.start_secs - info.container_start_secs - RUN_UP_SECS;
+    (seeks && secs > 0.0).then_some(secs)
+}
+
+fn filters(info: &VideoInfo, window: Option<Window>) -> String {
+    let format = info.format;
+    let mut chain = format!("settb=expr={}/{}", format.time_base.num, format.time_base.den);
+    if let Some((first, after)) = window.map(|w| w.ticks(format.time_base)) {
+        chain += &format!(",trim=start_pts={first}:end_pts={after}");
+    }
+    // the size is fixed by name, for videos that change theirs in the middle; where nothing changes the filter passes frames on
+    chain += &format!(",scale=w={}:h={}", format.size.width, format.size.height);
+    let to = match format.colour.matrix {
+        Matrix::Bt601 => "bt601",
+        Matrix::Bt709 => "bt709",
+        Matrix::Bt2020 => "bt2020",
+    };
+    let changes_matrix = matrix_of_tag(info.tags.matrix.as_deref(), 0).is_some_and(|(_, changes)| changes);
+    if info.pixel_format != "yuv420p" || info.tags.full_range || changes_matrix {
+        let from = if changes_matrix { info.tags.matrix.as_deref().unwrap_or(to) } else { to };
+        let range = if info.tags.full_range { "pc" } else { "tv" };
+        chain += &format!(":in_color_matrix={from}:out_color_matrix={to}:in_range={range}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int");
+    }
+    chain + ",format=yuv420p,showinfo=checksum=0"
+}

@@ -1,0 +1,188 @@
+//! The command line that encodes: raw frames with timestamps from standard input, sound from the source file.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use halfpipe_core::{Matrix, Range, Rational};
+
+use super::decode_args::seek_secs;
+use super::encode::{EncodeOptions, SourceFile};
+use crate::info::{AudioStream, Window, matrix_of_tag};
+use crate::tools::{DEMUXERS, file_url};
+use crate::{Container, MediaError};
+
+/// Seconds of sound read beyond a window's end; what lies outside is cut packet by packet.
+const AFTER_SECS: f64 = 1.0;
+
+/// The largest time scale an MP4 has room for.
+const MAX_TIME_SCALE: i64 = i32::MAX as i64;
+
+/// How one audio stream gets into the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AudioRoute {
+    /// Packet by packet, as it is.
+    Copy,
+    /// To AAC.
+    Transcode,
+    /// Not at all.
+    Leave,
+}
+
+/// How `stream` gets into `container`.
+pub fn audio_route(container: Container, stream: &AudioStream) -> AudioRoute {
+    match stream.codec.as_deref() {
+        None => AudioRoute::Leave,
+        Some(codec) if container.holds(codec) => AudioRoute::Copy,
+        Some(_) => AudioRoute::Transcode,
+    }
+}
+
+/// Arguments for ffmpeg. `shift` ticks are added to all times, the sound's too; the frames' come shifted.
+pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions, shift: i64) -> Result<Vec<OsString>, MediaError> {
+    let tb = options.format.time_base;
+    if tb.den > MAX_TIME_SCALE {
+        return Err(MediaError::InvalidArgument {
+            what: format!("the time base {}/{} is finer than an output can hold (1/{MAX_TIME_SCALE})", tb.num, tb.den),
+        });
+    }
+    let mut args = Args::default();
+    args.all(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+warning", "-y", "-copyts"]);
+    // nothing to guess about this input, so no frame is held back for guessing
+    args.all(["-probesize", "32", "-analyzeduration", "0", "-fpsprobesize", "0", "-f", "matroska", "-i", "pipe:0"]);
+    let streams = options.source.as_ref().map(|s| audio_input(&mut args, s, options, shift)).unwrap_or_default();
+    args.all(["-map", "0:v:0"]);
+    for stream in &streams {
+        args.all(["-map", &format!("1:{}", stream.index)]);
+    }
+    args.all(["-vf", &filters(options), "-fps_mode", "passthrough", "-enc_time_base", &format!("{}:{}", tb.num, tb.den)]);
+    args.all(["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", &options.quality.to_string(), "-preset", &options.preset]);
+    args.all(["-threads:v", &options.threads.to_string()]);
+    for (i, stream) in streams.iter().enumerate() {
+        match audio_route(container, stream) {
+            AudioRoute::Transcode => args.all([&format!("-c:a:{i}"), "aac", &format!("-b:a:{i}"), "192k"]),
+            AudioRoute::Copy | AudioRoute::Leave => args.all([&format!("-c:a:{i}"), "copy"]),
+        }
+    }
+    if let (Some(window), false) = (options.window, streams.is_empty()) {
+        let shift_secs = shift as f64 * tb.as_f64();
+        let (start, end) = (window.start_secs + shift_secs, window.end_secs + shift_secs);
+        args.all(["-bsf:a", &format!("noise=amount=0:drop=lt(pts*tb\\,{start})+gte(pts*tb\\,{end})")]);
+    }
+    if container != Container::Mkv {
+        // both clocks of the file count the source's ticks, or a start other than 0 would be rounded to milliseconds
+        let movie = movie_time_scale(tb, &streams);
+        args.all(["-movflags", "+faststart", "-video_track_timescale", &tb.den.to_string(), "-movie_timescale", &movie.to_string()]);
+    }
+    args.all(["-f", container.muxer()]);
+    args.0.push(file_url(output));
+    Ok(args.0)
+}
+
+#[derive(Default)]
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn all<'a>(&mut self, args: impl IntoIterator<Item = &'a str>) {
+        self.0.extend(args.into_iter().map(OsString::from));
+    }
+}
+
+/// Opens the source for its sound; gives the streams to map, none where there is nothing to take.
+fn audio_input(args: &mut Args, source: &SourceFile, options: &EncodeOptions, shift: i64) -> Vec<AudioStream> {
+    let streams: Vec<AudioStream> = source.info.audio.iter().filter(|a| a.codec.is_some()).cloned().collect();
+    if streams.is_empty() {
+        return streams;
+    }
+    if shift != 0 {
+        args.all(["-itsoffset", &format!("{:.6}", shift as f64 * options.format.time_base.as_f64())]);
+    }
+    if let Some(window) = options.window {
+        if let Some(secs) = seek_secs(&source.info, window) {
+            args.all(["-ss", &format!("{secs:.6}")]);
+        }
+        let end = window.end_secs - source.info.container_start_secs + AFTER_SECS;
+        args.all(["-to", &format!("{:.6}", end.max(AFTER_SECS))]);
+    }
+    args.all(["-vn", "-sn", "-dn", "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-i"]);
+    args.0.push(file_url(&source.path));
+    streams
+}
+
+fn filters(options: &EncodeOptions) -> String {
+    let (tb, colour) = (options.format.time_base, options.format.colour);
+    let pixel = options.source.as_ref().map_or(Rational::new(1, 1), |s| s.info.sample_aspect_ratio);
+    let tags = options.source.as_ref().map(|s| &s.info.tags);
+    // the file's own name for the matrix where the frames still have it; 170M and 470BG are both BT.601
+    let own = tags.and_then(|t| t.matrix.as_deref()).filter(|t| *t != "gbr" && matrix_of_tag(Some(t), 0) == Some((colour.matrix, false)));
+    let matrix = own.unwrap_or(match colour.matrix {
+        Matrix::Bt601 => "smpte170m",
+        Matrix::Bt709 => "bt709",
+        Matrix::Bt2020 => "bt2020nc",
+    });
+    let range = match colour.range {
+        Range::Limited => "tv",
+        Range::Full => "pc",
+    };
+    let mut chain = format!("settb=expr={}/{},setsar=sar={}/{}:max={MAX_TIME_SCALE}", tb.num, tb.den, pixel.num, pixel.den);
+    chain += &format!(",setparams=colorspace={matrix}:range={range}");
+    if let Some(primaries) = tags.and_then(|t| t.primaries.as_deref()) {
+        chain += &format!(":color_primaries={primaries}");
+    }
+    if let Some(transfer) = tags.and_then(|t| t.transfer.as_deref()) {
+        chain += &format!(":color_trc={transfer}");
+    }
+    chain
+}
+
+/// A scale that all tracks' clocks divide, so that every start is exact; the video's alone where that is too fine.
+fn movie_time_scale(time_base: Rational, streams: &[AudioStream]) -> i64 {
+    let mut scale = time_base.den;
+    for rate in streams.iter().map(|s| i64::from(s.sample_rate)).filter(|&r| r > 0) {
+        let common = scale / gcd(scale, rate) * rate;
+        if common <= MAX_TIME_SCALE {
+            scale = common;
+        }
+    }
+    scale
+}
+
+const fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Seconds of shift that make `window` or the whole source start at 0 or later, in ticks: outputs cannot hold times below 0.
+pub fn shift_ticks(options: &EncodeOptions) -> i64 {
+    let start = match (&options.window, &options.source) {
+        (Some(Window { start_secs, .. }), _) => (start_secs / options.format.time_base.as_f64()).floor() as i64,
+        (None, Some(source)) => source.info.start_pts.unwrap_or(0),
+        (None, None) => 0,
+    };
+    (-start).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(codec: &str, sample_rate: u32) -> AudioStream {
+        AudioStream { index: 1, codec: Some(codec.to_owned()), channels: 2, sample_rate }
+    }
+
+    #[test]
+    fn the_movie_clock_counts_every_track_exactly() {
+        let tb = Rational::new(1, 15360);
+        assert_eq!(movie_time_scale(tb, &[stream("aac", 48000)]) % 48000, 0);
+        let both = movie_time_scale(tb, &[stream("aac", 48000), stream("aac", 44100)]);
+        assert_eq!((both % 15360, both % 44100, both % 48000), (0, 0, 0));
+        let fine = Rational::new(1, 1_000_000_007);
+        assert_eq!(movie_time_scale(fine, &[stream("aac", 48000)]), fine.den);
+    }
+
+    #[test]
+    fn sound_is_copied_where_the_container_holds_it() {
+        assert_eq!(audio_route(Container::Mp4, &stream("aac", 48000)), AudioRoute::Copy);
+        assert_eq!(audio_route(Container::Mp4, &stream("pcm_s16le", 48000)), AudioRoute::Transcode);
+        assert_eq!(audio_route(Container::Mov, &stream("pcm_s16le", 48000)), AudioRoute::Copy);
+        assert_eq!(audio_route(Container::Mkv, &AudioStream { codec: None, ..stream("", 1) }), AudioRoute::Leave);
+    }
+}

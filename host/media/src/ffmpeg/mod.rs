@@ -1,0 +1,12 @@
+//! The engine behind source and sink: ffmpeg child processes, one thread for each, which also reads its messages.
+
+pub mod child;
+pub mod decode;
+mod decode_args;
+pub mod encode;
+mod encode_args;
+pub mod log;
+mod matroska;
+mod reader;
+mod stop;
+mod writer;

@@ -1,0 +1,145 @@
+//! Where ffmpeg and ffprobe are, and whether they will do.
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use crate::MediaError;
+
+/// Overrides where ffmpeg is.
+pub const FFMPEG_VARIABLE: &str = "HALFPIPE_FFMPEG";
+/// Overrides where ffprobe is.
+pub const FFPROBE_VARIABLE: &str = "HALFPIPE_FFPROBE";
+/// Oldest release that will do: the first with `-fps_mode` and with the `movie_timescale` of the MP4 muxer.
+pub const MINIMUM_VERSION: &str = "5.1";
+/// The libavutil of that release. Builds from a checkout have no release number, but they all name this library's.
+const MINIMUM_AVUTIL: (u32, u32) = (57, 28);
+
+/// Containers that are opened at all. Play lists and image patterns are left out on purpose: they name other files.
+pub(crate) const DEMUXERS: &str = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,nut,ogg,asf,mxf,ivf,h264,hevc,m4v,obu,gif,dv,\
+                                   yuv4mpegpipe,wav,mp3,flac,aac";
+
+/// The two programs, found and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    /// ffmpeg, with libx264.
+    pub ffmpeg: PathBuf,
+    /// ffprobe.
+    pub ffprobe: PathBuf,
+    /// Version of ffmpeg as it names itself, e.g. `5.1.9-0+deb12u1`.
+    pub ffmpeg_version: String,
+    /// Version of ffprobe.
+    pub ffprobe_version: String,
+}
+
+impl Tools {
+    /// Finds both: the environment variables first, then beside this program, then `PATH`. Starts each once or twice.
+    ///
+    /// # Errors
+    /// [`MediaError::ToolMissing`], [`MediaError::ToolTooOld`] or [`MediaError::ToolLacks`], saying what to install.
+    pub fn find() -> Result<Self, MediaError> {
+        let at = |variable: &str, usual: PathBuf| match std::env::var_os(variable) {
+            Some(path) if !path.is_empty() => PathBuf::from(path),
+            _ => on_path(usual),
+        };
+        Self::at(
+            &at(FFMPEG_VARIABLE, ffmpeg_sidecar::paths::ffmpeg_path()),
+            &at(FFPROBE_VARIABLE, ffmpeg_sidecar::ffprobe::ffprobe_path()),
+        )
+    }
+
+    /// Checks the two programs at these paths.
+    ///
+    /// # Errors
+    /// As [`Tools::find`].
+    pub fn at(ffmpeg: &Path, ffprobe: &Path) -> Result<Self, MediaError> {
+        let ffmpeg_version = checked_version(ffmpeg, FFMPEG_VARIABLE)?;
+        let ffprobe_version = checked_version(ffprobe, FFPROBE_VARIABLE)?;
+        let help = run(ffmpeg, FFMPEG_VARIABLE, ["-hide_banner", "-h", "encoder=libx264"])?;
+        if !String::from_utf8_lossy(&help.stdout).contains("Encoder libx264") {
+            return Err(MediaError::ToolLacks { tool: ffmpeg.to_owned(), what: "the libx264 encoder", variable: FFMPEG_VARIABLE });
+        }
+        Ok(Self { ffmpeg: ffmpeg.to_owned(), ffprobe: ffprobe.to_owned(), ffmpeg_version, ffprobe_version })
+    }
+
+    /// Runs ffprobe to its end.
+    pub(crate) fn ffprobe<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output, MediaError> {
+        run(&self.ffprobe, FFPROBE_VARIABLE, args)
+    }
+}
+
+/// The argument that opens exactly this file, whatever characters its name has, and never a protocol or an option.
+pub(crate) fn file_url(path: &Path) -> std::ffi::OsString {
+    let mut url = std::ffi::OsString::from("file:");
+    url.push(path);
+    url
+}
+
+/// The full path of a bare program name; what is not on `PATH` stays as it is and fails when run.
+fn on_path(name: PathBuf) -> PathBuf {
+    if name.components().count() > 1 {
+        return name;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(&name)).find(|file| file.is_file()).unwrap_or(name)
+}
+
+fn run<S: AsRef<OsStr>>(tool: &Path, variable: &'static str, args: impl IntoIterator<Item = S>) -> Result<Output, MediaError> {
+    // its own process group: a Ctrl-C in the terminal is for us, who then end our children in order
+    Command::new(tool).args(args).stdin(Stdio::null()).process_group(0).output().map_err(|source| MediaError::ToolMissing {
+        tool: tool.to_owned(),
+        variable,
+        minimum: MINIMUM_VERSION,
+        source: Arc::new(source),
+    })
+}
+
+fn checked_version(tool: &Path, variable: &'static str) -> Result<String, MediaError> {
+    let output = run(tool, variable, ["-version"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = release(&text).unwrap_or("unknown").to_owned();
+    match avutil(&text) {
+        Some(found) if found >= MINIMUM_AVUTIL => Ok(version),
+        _ => Err(MediaError::ToolTooOld { tool: tool.to_owned(), version, variable, minimum: MINIMUM_VERSION }),
+    }
+}
+
+/// The word after `version` in the first line.
+fn release(text: &str) -> Option<&str> {
+    text.lines().next()?.split_whitespace().skip_while(|word| *word != "version").nth(1)
+}
+
+/// Major and minor number of the libavutil that the program runs with (the second of the two it prints).
+fn avutil(text: &str) -> Option<(u32, u32)> {
+    let line = text.lines().find_map(|line| line.strip_prefix("libavutil"))?;
+    let mut numbers = line.split('/').nth(1)?.split('.').map(|n| n.trim().parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_releases_and_of_checkouts_are_read() {
+        let debian = "ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2026\nlibavutil      57. 28.100 / 57. 28.100\n";
+        assert_eq!((release(debian), avutil(debian)), (Some("5.1.9-0+deb12u1"), Some((57, 28))));
+        let checkout = "ffmpeg version N-112-gabc Copyright\nlibavutil      61.  1.102 / 61.  1.102\n";
+        assert_eq!((release(checkout), avutil(checkout)), (Some("N-112-gabc"), Some((61, 1))));
+        assert_eq!(avutil("GNU bash, version 5.2"), None);
+    }
+
+    #[test]
+    fn a_missing_program_names_the_remedy() {
+        let error = Tools::at(Path::new("/nowhere/ffmpeg"), Path::new("/nowhere/ffprobe")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/ffmpeg") && error.contains("install ffmpeg 5.1") && error.contains(FFMPEG_VARIABLE), "{error}");
+    }
+
+    #[test]
+    fn another_program_under_that_name_is_refused() {
+        let error = Tools::at(Path::new("/bin/echo"), Path::new("/bin/echo")).unwrap_err();
+        assert!(matches!(error, MediaError::ToolTooOld { .. }), "{error}");
+    }
+}
