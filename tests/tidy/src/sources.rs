@@ -47,14 +47,16 @@ fn unreasoned(text: &str) -> Vec<usize> {
     lines
 }
 
-/// Forbidden text, with its line and why. A path counts only where it begins: `a/work/b` is not one.
+/// Forbidden text, with its line and why. Paths and marks count only where they begin (`a/work/b` is no path of a machine),
+/// hosts also within a longer name.
 fn forbidden(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (word, why) in FORBIDDEN {
+        let anywhere = word.contains('.');
         for (at, _) in text.match_indices(word) {
             let before = text[..at].chars().next_back();
             let inside = before.is_some_and(|c| c.is_alphanumeric() || "._-$}*".contains(c));
-            if !(word.starts_with('/') && inside || word.chars().all(char::is_uppercase) && inside) {
+            if anywhere || !inside {
                 found.push((text[..at].matches('\n').count() + 1, format!("\"{word}\": {why}")));
             }
         }
