@@ -33,8 +33,9 @@ HALFPIPE := $(TARGET_DIR)/release/halfpipe
 GUEST_MANIFESTS := $(filter-out guest/kit/%,$(wildcard guest/*/Cargo.toml tests/guests/*/Cargo.toml))
 GUEST_PACKAGES := $(foreach manifest,$(GUEST_MANIFESTS),$(shell sed -n '/^name *=/{s/.*"\(.*\)".*/\1/p;q}' $(manifest)))
 GUEST_BUILD := --profile guest --target wasm32-wasip2 $(addprefix -p ,$(GUEST_PACKAGES))
-# Components are put here whatever CARGO_TARGET_DIR says, since tests and people look for them here.
+# Components are put here whatever CARGO_TARGET_DIR says, so that tests and people know where to look.
 GUEST_DIR := target/guests
+export HALFPIPE_GUESTS ?= $(CURDIR)/$(GUEST_DIR)
 # Guests may count on SIMD: every wasmtime has it.
 GUEST_RUSTFLAGS := -C target-feature=+simd128
 # Shell code that sets up the environment for a guest build.
@@ -68,7 +69,7 @@ demo: ## Draw bodies over a clip, and write the motion beside it
 .PHONY: demo-video
 demo-video:
 	@mkdir -p $(OUT)
-	$(HALFPIPE) run $(CLIP) -o $(OUT)/overlay.mp4 --poses $(OUT)/poses.jsonl --glb $(OUT)/motion.glb \
+	$(HALFPIPE) run $(CLIP) -y -o $(OUT)/overlay.mp4 --poses $(OUT)/poses.jsonl --glb $(OUT)/motion.glb \
 	  --bvh $(OUT)/motion.bvh --report $(OUT)/report.json $(ARGS)
 	@printf '\nThe video, and the motion as data:\n'
 	@for file in overlay.mp4 poses.jsonl motion.glb motion.bvh report.json; do printf '  %s\n' "$(abspath $(OUT))/$$file"; done
@@ -76,7 +77,7 @@ demo-video:
 .PHONY: install
 install: build guests ## Install the command and the shipped guests under PREFIX
 	install -D -m 755 $(HALFPIPE) $(PREFIX)/bin/halfpipe
-	install -D -m 644 -t $(PREFIX)/share/halfpipe/guests $(filter-out $(GUEST_DIR)/test_%,$(wildcard $(GUEST_DIR)/*.wasm))
+	install -D -m 644 -t $(PREFIX)/lib/halfpipe/guests $(filter-out $(GUEST_DIR)/test_%,$(wildcard $(GUEST_DIR)/*.wasm))
 
 .PHONY: doctor
 doctor: build ## Say what this machine has and what it lacks
