@@ -77,7 +77,7 @@ demo-video:
 .PHONY: install
 install: build guests ## Install the command and the shipped guests under PREFIX
 	install -D -m 755 $(HALFPIPE) $(PREFIX)/bin/halfpipe
-	install -D -m 644 -t $(PREFIX)/lib/halfpipe/guests $(filter-out $(GUEST_DIR)/test_%,$(wildcard $(GUEST_DIR)/*.wasm))
+	find $(GUEST_DIR) -name '*.wasm' ! -name 'test_*' -exec install -D -m 644 -t $(PREFIX)/lib/halfpipe/guests {} +
 
 .PHONY: doctor
 doctor: build ## Say what this machine has and what it lacks
