@@ -1,0 +1,230 @@
+//! Crops: squares of a frame, perhaps turned, resampled to the side of a tensor; black outside the frame.
+//!
+//! The part of the frame under the square is first made into a patch of RGB pixels, averaged down by a whole factor where
+//! the square is much larger than its target, with a border of black; then every pixel of the target is interpolated
+//! bilinearly between four pixels of the patch. What lies outside the frame counts as black pixels in both steps.
+
+use halfpipe_core::{Colour, Crop, Normalization, Picture, Size};
+
+use super::colour::{Affine, ToRgb};
+
+/// A patch larger than this is not kept for the next crop.
+const KEPT_PIXELS: usize = 1 << 21;
+
+/// Cuts squares out of pictures; keeps its scratch memory.
+#[derive(Debug, Default)]
+pub(super) struct Cropper {
+    /// `[r, g, b, unused]` on the scale 0..=255; four lanes, so that one pixel is one vector.
+    patch: Vec<[f32; 4]>,
+    luma: Vec<f32>,
+    chroma: [Vec<f32>; 2],
+    sums: Vec<u32>,
+}
+
+/// Pixels of the averaged-down frame that a crop reads: columns `x.0..x.1`, rows `y.0..y.1`.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    /// Frame pixels along the side of one averaged pixel: 1 or an even number.
+    factor: usize,
+    x: (usize, usize),
+    y: (usize, usize),
+}
+
+/// Where the pixels of the target lie in the patch: `origin + u * along_u + v * along_v`.
+#[derive(Debug, Clone, Copy)]
+struct Samples {
+    origin: [f64; 2],
+    along_u: [f64; 2],
+    along_v: [f64; 2],
+}
+
+impl Cropper {
+    /// Writes one crop into the planes `[3, side, side]`.
+    pub(super) fn run(&mut self, picture: &Picture, colour: Colour, crop: &Crop, side: u32, norm: Normalization, planes: &mut [f32]) {
+        let affine = Affine::new(norm);
+        let (factor, mut samples) = Samples::of(crop, side);
+        let area = side as usize * side as usize;
+        match samples.window(picture.size(), factor, side) {
+            None => planes.chunks_exact_mut(area).zip(affine.offset).for_each(|(plane, black)| plane.fill(black)),
+            Some(window) => {
+                self.fill_patch(picture, ToRgb::new(colour), window);
+                // the patch starts one black pixel before the window
+                samples.origin[0] += 1.0 - window.x.0 as f64;
+                samples.origin[1] += 1.0 - window.y.0 as f64;
+                self.sample(samples, window, side as usize, affine, planes);
+            }
+        }
+        if self.patch.len() > KEPT_PIXELS {
+            self.patch = Vec::new();
+        }
+    }
+
+    fn fill_patch(&mut self, picture: &Picture, to_rgb: ToRgb, window: Window) {
+        let Window { factor, x, y } = window;
+        let Size { width, height } = picture.size();
+        let chroma = picture.size().chroma();
+        let luma_plane = Plane::new(picture.planes()[0], width, height);
+        let chroma_planes = [1, 2].map(|i| Plane::new(picture.planes()[i], chroma.width, chroma.height));
+        let (columns, across) = (x.1 - x.0, x.1 - x.0 + 2);
+        self.patch.clear();
+        self.patch.resize(across * (y.1 - y.0 + 2), [0.0; 4]);
+        for (row, pixels) in (y.0..y.1).zip(self.patch.chunks_exact_mut(across).skip(1)) {
+            luma_plane.block_means(factor, x, row, &mut self.sums, &mut self.luma);
+            for (plane, values) in chroma_planes.iter().zip(&mut self.chroma) {
+                if factor == 1 {
+                    plane.upsampled(x, row, &mut self.sums, values);
+                } else {
+                    plane.block_means(factor / 2, x, row, &mut self.sums, values);
+                }
+            }
+            let pixels = &mut pixels[1..=columns];
+            let [cb, cr] = &self.chroma;
+            for (pixel, ((y, cb), cr)) in pixels.iter_mut().zip(self.luma.iter().zip(cb).zip(cr)) {
+                let [r, g, b] = to_rgb.apply(*y, *cb, *cr);
+                *pixel = [r, g, b, 0.0];
+            }
+            // blocks at the right and bottom edge may hang over the frame
+            let covered = |end: usize, size: u32| (size as usize + factor - end * factor).min(factor) as f32 / factor as f32;
+            let (beside, below) = (covered(x.1, width), covered(row + 1, height));
+            if below < 1.0 {
+                pixels.iter_mut().flatten().for_each(|v| *v *= below);
+            }
+            if beside < 1.0
+                && let Some(last) = pixels.last_mut()
+            {
+                last.iter_mut().for_each(|v| *v *= beside);
+            }
+        }
+    }
+
+    fn sample(&self, samples: Samples, window: Window, side: usize, affine: Affine, planes: &mut [f32]) {
+        let across = window.x.1 - window.x.0 + 2;
+        let down = window.y.1 - window.y.0 + 2;
+        let (last_x, last_y) = ((across - 1) as f32, (down - 1) as f32);
+        let step = samples.along_u.map(|v| v as f32);
+        let (red, rest) = planes.split_at_mut(side * side);
+        let (green, blue) = rest.split_at_mut(side * side);
+        let rows = red.chunks_exact_mut(side).zip(green.chunks_exact_mut(side)).zip(blue.chunks_exact_mut(side));
+        for (v, ((r, g), b)) in rows.enumerate() {
+            let start: [f32; 2] = std::array::from_fn(|a| (samples.origin[a] + v as f64 * samples.along_v[a]) as f32);
+            for (u, ((r, g), b)) in r.iter_mut().zip(g).zip(b).enumerate() {
+                // beyond the patch there is only black, like its border
+                let x = (start[0] + u as f32 * step[0]).clamp(0.0, last_x);
+                let y = (start[1] + u as f32 * step[1]).clamp(0.0, last_y);
+                let (left, top) = ((x as usize).min(across - 2), (y as usize).min(down - 2));
+                let (fx, fy) = (x - left as f32, y - top as f32);
+                let at = top * across + left;
+                let (upper, lower) = (&self.patch[at..at + 2], &self.patch[at + across..at + across + 2]);
+                let mut value = [0.0f32; 4];
+                for c in 0..4 {
+                    let above = upper[0][c] + (upper[1][c] - upper[0][c]) * fx;
+                    let below = lower[0][c] + (lower[1][c] - lower[0][c]) * fx;
+                    value[c] = above + (below - above) * fy;
+                }
+                *r = value[0] * affine.scale[0] + affine.offset[0];
+                *g = value[1] * affine.scale[1] + affine.offset[1];
+                *b = value[2] * affine.scale[2] + affine.offset[2];
+            }
+        }
+    }
+}
+
+impl Samples {
+    /// The factor to average down by, and where target pixels lie in the frame averaged down by it. Index i of a grid
+    /// stands for its pixel centre at i + 0.5.
+    fn of(crop: &Crop, side: u32) -> (usize, Self) {
+        let pixel = f64::from(crop.side) / f64::from(side);
+        // the largest even number that does not pass it; even, so that the blocks of luma and chroma lie on each other
+        let factor = if pixel < 2.0 { 1 } else { 2 * (pixel / 2.0) as usize };
+        let (sin, cos) = f64::from(crop.rotation).sin_cos();
+        let step = pixel / factor as f64;
+        let along_u = [cos * step, sin * step];
+        let along_v = [-sin * step, cos * step];
+        let half = (f64::from(side) - 1.0) / 2.0;
+        let origin = std::array::from_fn(|a| f64::from(crop.center[a]) / factor as f64 - 0.5 - half * (along_u[a] + along_v[a]));
+        (factor, Self { origin, along_u, along_v })
+    }
+
+    /// The pixels that are read, with one to spare for rounding; none where the crop lies outside the frame.
+    fn window(&self, size: Size, factor: usize, side: u32) -> Option<Window> {
+        let far = f64::from(side - 1);
+        let range = |a: usize, pixels: u32| {
+            let (u, v) = (self.along_u[a] * far, self.along_v[a] * far);
+            let low = (self.origin[a] + u.min(0.0) + v.min(0.0)).floor() - 1.0;
+            let high = (self.origin[a] + u.max(0.0) + v.max(0.0)).floor() + 3.0;
+            let blocks = (pixels as usize).div_ceil(factor);
+            // a cast from below 0 gives 0
+            let (start, end) = (low as usize, (high as usize).min(blocks));
+            (start < end).then_some((start, end))
+        };
+        Some(Window { factor, x: range(0, size.width)?, y: range(1, size.height)? })
+    }
+}
+
+/// One plane of a picture.
+struct Plane<'a> {
+    samples: &'a [u8],
+    width: usize,
+    height: usize,
+}
+
+impl<'a> Plane<'a> {
+    fn new(samples: &'a [u8], width: u32, height: u32) -> Self {
+        Self { samples, width: width as usize, height: height as usize }
+    }
+
+    fn row(&self, y: usize) -> &'a [u8] {
+        &self.samples[y * self.width..(y + 1) * self.width]
+    }
+
+    /// Means of the blocks of `factor` x `factor` samples in columns `blocks` of block row `row`, of the samples that exist.
+    fn block_means(&self, factor: usize, blocks: (usize, usize), row: usize, sums: &mut Vec<u32>, means: &mut Vec<f32>) {
+        let columns = blocks.0 * factor..(blocks.1 * factor).min(self.width);
+        let rows = row * factor..((row + 1) * factor).min(self.height);
+        means.clear();
+        if factor == 1 {
+            means.extend(self.row(row)[columns].iter().map(|s| f32::from(*s)));
+            return;
+        }
+        sums.clear();
+        sums.resize(columns.len(), 0);
+        for y in rows.clone() {
+            for (sum, sample) in sums.iter_mut().zip(&self.row(y)[columns.clone()]) {
+                *sum += u32::from(*sample);
+            }
+        }
+        let high = rows.len();
+        means.extend(sums.chunks(factor).map(|block| {
+            // 64 bits: a block may be a whole picture
+            let sum: u64 = block.iter().map(|s| u64::from(*s)).sum();
+            sum as f32 / (block.len() * high) as f32
+        }));
+    }
+
+    /// Chroma at the luma pixels `x.0..x.1` of luma row `y`, interpolated: a luma pixel lies a quarter of a chroma sample
+    /// to one side of the chroma sample that covers it, so the nearer of two counts three times the other.
+    fn upsampled(&self, x: (usize, usize), y: usize, sums: &mut Vec<u32>, values: &mut Vec<f32>) {
+        let near = y / 2;
+        let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(self.height - 1) };
+        let (near, far) = (self.row(near), self.row(far));
+        // one more sample on either side, repeated at the edge
+        let (first, last) = (x.0 / 2, (x.1 - 1) / 2);
+        let before = first.saturating_sub(1);
+        let after = (last + 1).min(self.width - 1);
+        let vertical = |i: usize| 3 * u32::from(near[i]) + u32::from(far[i]);
+        sums.clear();
+        sums.push(vertical(before));
+        sums.extend(near[first..=last].iter().zip(&far[first..=last]).map(|(n, f)| 3 * u32::from(*n) + u32::from(*f)));
+        sums.push(vertical(after));
+        values.clear();
+        for three in sums.windows(3) {
+            values.push((3 * three[1] + three[0]) as f32 / 16.0);
+            values.push((3 * three[1] + three[2]) as f32 / 16.0);
+        }
+        // chroma samples cover two pixels each: drop those outside the window
+        values.truncate(x.1 - 2 * first);
+        if x.0 % 2 == 1 {
+            values.remove(0);
+        }
+    }
+}

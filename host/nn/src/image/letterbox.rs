@@ -1,0 +1,79 @@
+//! Letterbox: a whole frame scaled to fit into a tensor, at its top left corner, the rest black.
+//!
+//! The three planes are scaled first and converted to RGB at the small size, which costs a fraction of the other order.
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use halfpipe_core::{Colour, Normalization, Picture, Size};
+
+use super::colour::{Affine, ToRgb};
+use crate::NnError;
+
+/// Letterboxes pictures; keeps its scratch planes.
+#[derive(Debug, Default)]
+pub(super) struct Letterboxer {
+    resizer: Resizer,
+    planes: [Vec<u8>; 3],
+}
+
+impl Letterboxer {
+    /// Writes one picture, scaled to `inner`, into the planes `[3, target.height, target.width]`.
+    pub(super) fn run(
+        &mut self,
+        picture: &Picture,
+        colour: Colour,
+        inner: Size,
+        target: Size,
+        norm: Normalization,
+        planes: &mut [f32],
+    ) -> Result<(), NnError> {
+        let Size { width, height } = picture.size();
+        let chroma = picture.size().chroma();
+        let [y, cb, cr] = picture.planes();
+        self.scale(0, y, [width, height], [f64::from(width), f64::from(height)], inner)?;
+        for (i, plane) in [(1, cb), (2, cr)] {
+            // of an odd size, the last chroma sample covers a luma pixel that is not there
+            self.scale(i, plane, [chroma.width, chroma.height], [f64::from(width) / 2.0, f64::from(height) / 2.0], inner)?;
+        }
+        self.convert(colour, inner, target, norm, planes);
+        Ok(())
+    }
+
+    /// Scales the part `[0, used)` of a plane to `inner`.
+    fn scale(&mut self, i: usize, plane: &[u8], [width, height]: [u32; 2], used: [f64; 2], inner: Size) -> Result<(), NnError> {
+        // both filters are centred, which Box is not: its windows of whole pixels shift the picture by up to half a pixel
+        let shrinks = f64::from(inner.width) < used[0];
+        let filter = if shrinks { FilterType::Hamming } else { FilterType::Bilinear };
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(0.0, 0.0, used[0], used[1]);
+        let failed = |e: &dyn std::fmt::Display| NnError::InvalidArgument(format!("a picture of {width}x{height} cannot be scaled: {e}"));
+        let from = TypedImageRef::<U8>::from_buffer(width, height, plane).map_err(|e| failed(&e))?;
+        self.planes[i].resize(inner.area(), 0);
+        let mut to = TypedImage::<U8>::from_buffer(inner.width, inner.height, &mut self.planes[i]).map_err(|e| failed(&e))?;
+        self.resizer.resize_typed(&from, &mut to, &options).map_err(|e| failed(&e))
+    }
+
+    fn convert(&self, colour: Colour, inner: Size, target: Size, norm: Normalization, planes: &mut [f32]) {
+        let (to_rgb, affine) = (ToRgb::new(colour), Affine::new(norm));
+        let (width, inner_width, inner_height) = (target.width as usize, inner.width as usize, inner.height as usize);
+        let (red, rest) = planes.split_at_mut(target.area());
+        let (green, blue) = rest.split_at_mut(target.area());
+        let rows = red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
+        for (v, ((r, g), b)) in rows.enumerate() {
+            let inside = if v < inner_height { inner_width } else { 0 };
+            if inside > 0 {
+                let [y, cb, cr] = self.planes.each_ref().map(|p| &p[v * inner_width..][..inner_width]);
+                let samples = y.iter().zip(cb).zip(cr);
+                for (((y, cb), cr), ((r, g), b)) in samples.zip(r.iter_mut().zip(g.iter_mut()).zip(b.iter_mut())) {
+                    let rgb = to_rgb.apply(f32::from(*y), f32::from(*cb), f32::from(*cr));
+                    *r = rgb[0] * affine.scale[0] + affine.offset[0];
+                    *g = rgb[1] * affine.scale[1] + affine.offset[1];
+                    *b = rgb[2] * affine.scale[2] + affine.offset[2];
+                }
+            }
+            for (row, black) in [r, g, b].into_iter().zip(affine.offset) {
+                row[inside..].fill(black);
+            }
+        }
+    }
+}
