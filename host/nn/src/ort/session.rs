@@ -1,0 +1,170 @@
+//! One model as an ONNX Runtime session.
+
+use ort::logging::LogLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, Outlet, TensorElementType, TensorRef};
+
+use super::device::Device;
+use super::library::OrtLibrary;
+use crate::catalog::{Entry, PortEntry};
+use crate::tensor::{Element, with_values};
+use crate::{Model, NnError, Port, Ports, Tensor, TensorType};
+
+/// A session and what is known of it.
+pub(super) struct OrtModel {
+    name: String,
+    session: Session,
+    ports: Ports,
+    notes: Vec<String>,
+}
+
+impl OrtModel {
+    /// Makes a session from the bytes of an ONNX file.
+    pub(super) fn new(library: &'static OrtLibrary, device: Device, threads: usize, name: &str, bytes: &[u8]) -> Result<Self, NnError> {
+        let failed = |e: ort::Error| engine_error(name, &e.to_string());
+        let mut notes = Vec::new();
+        let session = match strict(library, device, threads).map_err(failed)?.commit_from_memory(bytes) {
+            // shape arithmetic belongs on the CPU; allow it, and say so
+            Err(e) if device.is_gpu() && e.message().contains("CPU EP") => {
+                notes.push(format!("some operations of `{name}` run on the CPU: {e}"));
+                options(library, device, threads).map_err(failed)?.commit_from_memory(bytes)
+            }
+            result => result,
+        };
+        let session = session.map_err(failed)?;
+        let ports = Ports { inputs: ports(name, session.inputs())?, outputs: ports(name, session.outputs())? };
+        Ok(Self { name: name.to_owned(), session, ports, notes })
+    }
+}
+
+impl Model for OrtModel {
+    fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>, NnError> {
+        let name = &self.name;
+        let batch = inputs.first().and_then(|(_, t)| t.dims().first().copied()).unwrap_or(1);
+        let failed = |e: ort::Error| run_error(name, batch, &e.to_string());
+        let values: Vec<(&str, SessionInputValue<'_>)> =
+            inputs.iter().map(|(n, t)| Ok((n.as_str(), borrow(t)?))).collect::<ort::Result<_>>().map_err(failed)?;
+        let outputs = self.session.run(values).map_err(failed)?;
+        let take = |port: &Port| match outputs.get(&port.name) {
+            Some(value) => copy_out(name, port, value),
+            None => Err(engine_error(name, &format!("the output {port} did not come"))),
+        };
+        self.ports.outputs.iter().map(take).collect()
+    }
+}
+
+/// The options of every session.
+fn options(library: &'static OrtLibrary, device: Device, threads: usize) -> ort::Result<SessionBuilder> {
+    let options = Session::builder(library.environment())?
+        .with_log_level(LogLevel::Warning)?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        // spinning threads would take the cores that decode and encode
+        .with_intra_op_spinning(false)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_memory_pattern(true)?
+        .with_execution_providers(device.execution_providers())?;
+    Ok(options)
+}
+
+/// The same, and where a GPU was asked for no operation may fall back to the CPU.
+fn strict(library: &'static OrtLibrary, device: Device, threads: usize) -> ort::Result<SessionBuilder> {
+    let options = options(library, device, threads)?;
+    if device.is_gpu() { Ok(options.with_disable_cpu_fallback()?) } else { Ok(options) }
+}
+
+/// Views a tensor's values as an input without a copy.
+fn borrow(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
+    with_values!(tensor.storage(), values => TensorRef::from_array_view((tensor.dims(), values.as_slice())).map(Into::into))
+}
+
+/// Copies an output, which lives in the session's arena, into a tensor.
+fn copy_out(model: &str, port: &Port, value: &DynValue) -> Result<Tensor, NnError> {
+    match port.ty {
+        TensorType::F16 => copy_values::<half::f16>(model, port, value),
+        TensorType::F32 => copy_values::<f32>(model, port, value),
+        TensorType::F64 => copy_values::<f64>(model, port, value),
+        TensorType::BF16 => copy_values::<half::bf16>(model, port, value),
+        TensorType::U8 => copy_values::<u8>(model, port, value),
+        TensorType::I32 => copy_values::<i32>(model, port, value),
+        TensorType::I64 => copy_values::<i64>(model, port, value),
+    }
+}
+
+fn copy_values<T: Element + ort::value::PrimitiveTensorElementType>(model: &str, port: &Port, value: &DynValue) -> Result<Tensor, NnError> {
+    let (shape, values) = value.try_extract_tensor::<T>().map_err(|e| engine_error(model, &format!("the output {port}: {e}")))?;
+    // an output has no negative dimension
+    let dims = shape.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
+    Ok(Tensor::from_vec(dims, values.to_vec())?)
+}
+
+fn ports(model: &str, outlets: &[Outlet]) -> Result<Vec<Port>, NnError> {
+    outlets.iter().map(|o| port(model, o)).collect()
+}
+
+fn port(model: &str, outlet: &Outlet) -> Result<Port, NnError> {
+    let unsupported = || engine_error(model, &format!("`{}` is {}, which is not a tensor type of wasi-nn", outlet.name(), outlet.dtype()));
+    let ty = match outlet.dtype().tensor_type().ok_or_else(unsupported)? {
+        TensorElementType::Float16 => TensorType::F16,
+        TensorElementType::Float32 => TensorType::F32,
+        TensorElementType::Float64 => TensorType::F64,
+        TensorElementType::Bfloat16 => TensorType::BF16,
+        TensorElementType::Uint8 => TensorType::U8,
+        TensorElementType::Int32 => TensorType::I32,
+        TensorElementType::Int64 => TensorType::I64,
+        _ => return Err(unsupported()),
+    };
+    // a free dimension is -1 in ONNX Runtime and 0 here
+    let dims = outlet.dtype().tensor_shape().map(|s| s.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect()).unwrap_or_default();
+    Ok(Port { name: outlet.name().to_owned(), ty, dims })
+}
+
+/// Checks that a graph has the inputs and outputs that its catalog entry states, so that guests can trust the catalog.
+pub(super) fn check_against_catalog(entry: Entry<'_>, ports: &Ports) -> Result<(), NnError> {
+    for (what, stated, found) in [("input", entry.inputs(), &ports.inputs), ("output", entry.outputs(), &ports.outputs)] {
+        if let Some(message) = difference(what, stated, found) {
+            return Err(NnError::Mismatch { model: entry.name().to_owned(), message });
+        }
+    }
+    Ok(())
+}
+
+fn difference(what: &str, stated: &[PortEntry], found: &[Port]) -> Option<String> {
+    if stated.len() != found.len() {
+        return Some(format!("the file has {} {what}s, not {}", found.len(), stated.len()));
+    }
+    for (s, f) in stated.iter().zip(found) {
+        // exporters often leave an output's rank or sizes open
+        let open = f.dims.is_empty() && !s.dims.is_empty();
+        let dims = open || s.dims.len() == f.dims.len() && s.dims.iter().zip(&f.dims).all(|(s, f)| *s == 0 || *f == 0 || s == f);
+        if s.name != f.name || s.ty != f.ty || !dims {
+            return Some(format!("the file's {what} {f} stands where `{}` {} {:?} is stated", s.name, s.ty, s.dims));
+        }
+    }
+    None
+}
+
+fn engine_error(model: &str, message: &str) -> NnError {
+    NnError::Engine { model: model.to_owned(), message: message.to_owned() }
+}
+
+/// Tells a lack of memory from other failures. ONNX Runtime has no code for it, only texts: its arena's, the C++ runtime's,
+/// and those of CUDA, cuBLAS and cuDNN.
+fn run_error(model: &str, batch: usize, message: &str) -> NnError {
+    let lower = message.to_lowercase();
+    let memory = ["failed to allocate memory", "bad_alloc", "bad allocation", "out of memory", "alloc_failed", "failed to allocate"];
+    if memory.iter().any(|m| lower.contains(m)) {
+        NnError::OutOfMemory { model: model.to_owned(), batch, message: message.to_owned() }
+    } else {
+        engine_error(model, message)
+    }
+}
