@@ -1,0 +1,328 @@
+//! The nn lane: one thread that owns the models and does image operations, fed by a bounded queue of commands.
+//!
+//! `compute`, `letterbox` and `crops` queue work and return promises at once; they wait only while the queue is full. Commands
+//! run in the order in which they were queued, so a promise that one command makes is kept before a later one needs it.
+//! Work whose promises nobody holds any more is skipped.
+//!
+//! Busy time is booked under these stages, on the lane's clock and on the clock given with the call:
+//! `nn.letterbox` (frames), `nn.crops` (crops), `nn.infer.<model>` (rows), `nn.load.<model>` (1; the lane's clock only),
+//! `nn.wait` (commands; time in which the lane waited for pictures or inputs that other threads make) and
+//! `nn.halved.<model>` (rows; no time: how often a batch was split for want of memory).
+
+mod halving;
+mod worker;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use halfpipe_core::{Crop, FrameBatch, LetterboxMap, Normalization, Pending, Resolver, Size, StageClock};
+use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
+
+use crate::image::ImageJob;
+use crate::ort::{OrtConfig, OrtEngine};
+use crate::{Catalog, Device, DeviceInfo, Engine, NnError, Ports, Tensor};
+
+/// Commands that may wait. Each may hold a batch of frames in memory.
+pub const QUEUE: usize = 16;
+
+/// A named tensor that may still be in the making.
+pub type NamedTensor = (String, Pending<Tensor>);
+
+/// What a lane on ONNX Runtime is made of.
+#[derive(Debug, Clone)]
+pub struct NnConfig {
+    /// Path of the ONNX Runtime library; see [`crate::ort::OrtLibrary::load`] for what happens without.
+    pub library: Option<PathBuf>,
+    /// Where models shall run.
+    pub device: Device,
+    /// Threads that share one operation on the CPU; the number of cores where none.
+    pub intra_threads: Option<usize>,
+    /// Where names are looked up.
+    pub catalog: Arc<Catalog>,
+    /// Where the catalog's files are.
+    pub models_dir: PathBuf,
+    /// Books the lane's busy time over all jobs.
+    pub clock: StageClock,
+}
+
+/// A model that is loaded on a lane. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ModelHandle(Arc<ModelFacts>);
+
+#[derive(Debug)]
+struct ModelFacts {
+    name: String,
+    ports: Ports,
+    notes: Vec<String>,
+    load_secs: f64,
+}
+
+impl ModelHandle {
+    /// Catalog name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// Inputs and outputs.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.0.ports
+    }
+    /// What a report should say of how it runs; see [`crate::Model::notes`].
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.0.notes
+    }
+    /// Seconds it took to read, check and load the model.
+    #[must_use]
+    pub fn load_secs(&self) -> f64 {
+        self.0.load_secs
+    }
+}
+
+type Loaded = Arc<Mutex<HashMap<String, ModelHandle>>>;
+
+/// A command and the span of the job it belongs to.
+struct Queued {
+    command: Command,
+    span: Span,
+}
+
+enum Command {
+    Load { name: String, reply: oneshot::Sender<Result<ModelHandle, NnError>> },
+    Compute { model: ModelHandle, inputs: Vec<NamedTensor>, outputs: Vec<Resolver<Tensor>>, clock: StageClock },
+    Image { batch: FrameBatch, job: ImageJob, output: Resolver<Tensor>, clock: StageClock },
+}
+
+/// The nn lane. Clones share it; dropping the last one finishes what is queued and wanted, and joins the thread.
+#[derive(Debug, Clone)]
+pub struct NnLane(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    device: DeviceInfo,
+    loaded: Loaded,
+    /// None only while dropping.
+    commands: Option<mpsc::Sender<Queued>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl NnLane {
+    /// Starts a lane on ONNX Runtime.
+    ///
+    /// # Errors
+    /// [`NnError::Library`] or [`NnError::Device`], each with what to do; [`NnError::Lane`] where no thread can be had.
+    pub fn start(config: NnConfig) -> Result<Self, NnError> {
+        let NnConfig { library, device, intra_threads, catalog, models_dir, clock } = config;
+        let engine = OrtEngine::new(OrtConfig { library, device, intra_threads, catalog, models_dir })?;
+        Self::with_engine(Box::new(engine), clock)
+    }
+
+    /// Starts a lane on any engine.
+    ///
+    /// # Errors
+    /// [`NnError::Lane`] where no thread can be had.
+    pub fn with_engine(engine: Box<dyn Engine>, clock: StageClock) -> Result<Self, NnError> {
+        let device = engine.device().clone();
+        let loaded = Loaded::default();
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let worker = worker::Worker::new(engine, clock, Arc::clone(&loaded));
+        let thread = std::thread::Builder::new()
+            .name("nn".into())
+            .spawn(move || worker.run(queue))
+            .map_err(|e| NnError::Lane(format!("its thread cannot be started: {e}")))?;
+        Ok(Self(Arc::new(Shared { device, loaded, commands: Some(commands), thread: Some(thread) })))
+    }
+
+    /// Where models run and why.
+    #[must_use]
+    pub fn device(&self) -> &DeviceInfo {
+        &self.0.device
+    }
+
+    /// The models that are loaded, by name.
+    #[must_use]
+    pub fn loaded(&self) -> Vec<ModelHandle> {
+        let mut models: Vec<_> = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        models.sort_by(|a, b| a.name().cmp(b.name()));
+        models
+    }
+
+    /// Loads a model, or gives the one that is loaded. Its file's digest is checked first. Waits until it is there.
+    ///
+    /// # Errors
+    /// [`NnError`] where there is no such model, its file is missing or altered, or the engine refuses it.
+    pub async fn load(&self, name: &str) -> Result<ModelHandle, NnError> {
+        if let Some(model) = self.known(name) {
+            return Ok(model);
+        }
+        let (command, answer) = load_command(name);
+        self.send(command).await?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// [`load`](Self::load), blocking the thread. Never call it from async code.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn load_blocking(&self, name: &str) -> Result<ModelHandle, NnError> {
+        if let Some(model) = self.known(name) {
+            return Ok(model);
+        }
+        let (command, answer) = load_command(name);
+        self.send_blocking(command)?;
+        answer.blocking_recv().map_err(|_| ended())?
+    }
+
+    /// Queues an inference and gives promises of the model's outputs, in the graph's order. Inputs go by name, in any
+    /// order; names, types and dimensions are checked when the command runs, and an error breaks every promise. If memory
+    /// runs out, a batch (the first dimension of every input and output, where it is free) is tried again in halves.
+    ///
+    /// # Errors
+    /// [`NnError::Lane`] where the lane has ended.
+    pub async fn compute(&self, model: &ModelHandle, inputs: Vec<NamedTensor>, clock: &StageClock) -> Result<Vec<NamedTensor>, NnError> {
+        let (command, outputs) = compute_command(model, inputs, clock);
+        self.send(command).await?;
+        Ok(outputs)
+    }
+
+    /// [`compute`](Self::compute), blocking the thread while the queue is full. Never call it from async code.
+    ///
+    /// # Errors
+    /// As `compute`.
+    pub fn compute_blocking(&self, model: &ModelHandle, inputs: Vec<NamedTensor>, clock: &StageClock) -> Result<Vec<NamedTensor>, NnError> {
+        let (command, outputs) = compute_command(model, inputs, clock);
+        self.send_blocking(command)?;
+        Ok(outputs)
+    }
+
+    /// Queues the scaling of frames (indices within the batch) into `target`, aspect kept, top left, the rest black. The
+    /// tensor is `[n, 3, height, width]`, f32, RGB; the map says where a frame lies in it.
+    ///
+    /// # Errors
+    /// [`NnError::InvalidArgument`] at once where an argument is out of range (limits in [`crate::image`]).
+    pub async fn letterbox(
+        &self,
+        batch: &FrameBatch,
+        frames: &[u32],
+        target: Size,
+        norm: Normalization,
+        clock: &StageClock,
+    ) -> Result<(Pending<Tensor>, LetterboxMap), NnError> {
+        let job = ImageJob::letterbox(batch, frames, target, norm)?;
+        let (command, tensor) = image_command("letterbox", batch, job, clock);
+        self.send(command).await?;
+        Ok((tensor, LetterboxMap::fit(batch.format.size, target)))
+    }
+
+    /// [`letterbox`](Self::letterbox), blocking the thread while the queue is full. Never call it from async code.
+    ///
+    /// # Errors
+    /// As `letterbox`.
+    pub fn letterbox_blocking(
+        &self,
+        batch: &FrameBatch,
+        frames: &[u32],
+        target: Size,
+        norm: Normalization,
+        clock: &StageClock,
+    ) -> Result<(Pending<Tensor>, LetterboxMap), NnError> {
+        let job = ImageJob::letterbox(batch, frames, target, norm)?;
+        let (command, tensor) = image_command("letterbox", batch, job, clock);
+        self.send_blocking(command)?;
+        Ok((tensor, LetterboxMap::fit(batch.format.size, target)))
+    }
+
+    /// Queues the cutting of squares out of frames, resampled to `side` x `side`: `[n, 3, side, side]`, f32, RGB, black
+    /// outside the frame.
+    ///
+    /// # Errors
+    /// [`NnError::InvalidArgument`] at once where an argument is out of range (limits in [`crate::image`]).
+    pub async fn crops(
+        &self,
+        batch: &FrameBatch,
+        crops: &[Crop],
+        side: u32,
+        norm: Normalization,
+        clock: &StageClock,
+    ) -> Result<Pending<Tensor>, NnError> {
+        let (command, tensor) = image_command("crops", batch, ImageJob::crops(batch, crops, side, norm)?, clock);
+        self.send(command).await?;
+        Ok(tensor)
+    }
+
+    /// [`crops`](Self::crops), blocking the thread while the queue is full. Never call it from async code.
+    ///
+    /// # Errors
+    /// As `crops`.
+    pub fn crops_blocking(
+        &self,
+        batch: &FrameBatch,
+        crops: &[Crop],
+        side: u32,
+        norm: Normalization,
+        clock: &StageClock,
+    ) -> Result<Pending<Tensor>, NnError> {
+        let (command, tensor) = image_command("crops", batch, ImageJob::crops(batch, crops, side, norm)?, clock);
+        self.send_blocking(command)?;
+        Ok(tensor)
+    }
+
+    fn known(&self, name: &str) -> Option<ModelHandle> {
+        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    async fn send(&self, command: Command) -> Result<(), NnError> {
+        let queued = Queued { command, span: Span::current() };
+        self.0.commands.as_ref().ok_or_else(ended)?.send(queued).await.map_err(|_| ended())
+    }
+
+    fn send_blocking(&self, command: Command) -> Result<(), NnError> {
+        let queued = Queued { command, span: Span::current() };
+        self.0.commands.as_ref().ok_or_else(ended)?.blocking_send(queued).map_err(|_| ended())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // without a sender the thread's loop ends
+        self.commands = None;
+        if let Some(thread) = self.thread.take()
+            // a promise may hold the last handle and be dropped by the lane itself
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the nn lane's thread panicked");
+        }
+    }
+}
+
+fn load_command(name: &str) -> (Command, oneshot::Receiver<Result<ModelHandle, NnError>>) {
+    let (reply, answer) = oneshot::channel();
+    (Command::Load { name: name.to_owned(), reply }, answer)
+}
+
+fn compute_command(model: &ModelHandle, inputs: Vec<NamedTensor>, clock: &StageClock) -> (Command, Vec<NamedTensor>) {
+    let origin: Arc<str> = format!("compute({})", model.name()).into();
+    let promise = |port: &crate::Port| {
+        let (resolver, pending) = Pending::new(Arc::clone(&origin));
+        (resolver, (port.name.clone(), pending))
+    };
+    let (outputs, promises) = model.ports().outputs.iter().map(promise).unzip();
+    (Command::Compute { model: model.clone(), inputs, outputs, clock: clock.clone() }, promises)
+}
+
+fn image_command(origin: &str, batch: &FrameBatch, job: ImageJob, clock: &StageClock) -> (Command, Pending<Tensor>) {
+    let (output, pending) = Pending::new(origin);
+    (Command::Image { batch: batch.clone(), job, output, clock: clock.clone() }, pending)
+}
+
+fn ended() -> NnError {
+    NnError::Lane("its thread has ended".into())
+}
+
+#[cfg(test)]
+mod tests;
