@@ -1,16 +1,16 @@
 //! From samples to normalised RGB in one step a channel.
 
+use glam::Vec4;
 use halfpipe_core::{Colour, Normalization, Range};
 
-/// The inverse luma/chroma matrix with the sample range folded in. RGB on the scale 0..=255.
+/// The inverse luma/chroma matrix with the sample range folded in, by RGB channel and one unused lane: a pixel is then one
+/// vector. RGB on the scale 0..=255.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ToRgb {
-    luma: f32,
-    black: f32,
-    red_cr: f32,
-    green_cb: f32,
-    green_cr: f32,
-    blue_cb: f32,
+    y: Vec4,
+    cb: Vec4,
+    cr: Vec4,
+    offset: Vec4,
 }
 
 impl ToRgb {
@@ -21,22 +21,16 @@ impl ToRgb {
             Range::Full => (1.0, 1.0, 0.0),
             Range::Limited => (255.0 / 219.0, 255.0 / 224.0, 16.0),
         };
-        Self {
-            luma,
-            black,
-            red_cr: 2.0 * (1.0 - kr) * chroma,
-            green_cb: -2.0 * (1.0 - kb) * kb / kg * chroma,
-            green_cr: -2.0 * (1.0 - kr) * kr / kg * chroma,
-            blue_cb: 2.0 * (1.0 - kb) * chroma,
-        }
+        let y = Vec4::new(luma, luma, luma, 0.0);
+        let cb = Vec4::new(0.0, -2.0 * (1.0 - kb) * kb / kg, 2.0 * (1.0 - kb), 0.0) * chroma;
+        let cr = Vec4::new(2.0 * (1.0 - kr), -2.0 * (1.0 - kr) * kr / kg, 0.0, 0.0) * chroma;
+        Self { y, cb, cr, offset: -black * y - 128.0 * (cb + cr) }
     }
 
-    /// RGB on the scale 0..=255 of a sample, clamped.
+    /// RGB of a sample, clamped; the last lane is 0.
     #[inline]
-    pub(super) fn apply(self, y: f32, cb: f32, cr: f32) -> [f32; 3] {
-        let (y, cb, cr) = ((y - self.black) * self.luma, cb - 128.0, cr - 128.0);
-        let cut = |v: f32| v.clamp(0.0, 255.0);
-        [cut(y + self.red_cr * cr), cut(y + self.green_cb * cb + self.green_cr * cr), cut(y + self.blue_cb * cb)]
+    pub(super) fn lanes(&self, y: f32, cb: f32, cr: f32) -> Vec4 {
+        (y * self.y + cb * self.cb + cr * self.cr + self.offset).max(Vec4::ZERO).min(Vec4::splat(255.0))
     }
 }
 
@@ -52,6 +46,12 @@ impl Affine {
     pub(super) fn new(norm: Normalization) -> Self {
         Self { scale: std::array::from_fn(|c| 1.0 / (255.0 * norm.std[c])), offset: std::array::from_fn(|c| -norm.mean[c] / norm.std[c]) }
     }
+
+    /// Scale and offset as vectors, like those of [`ToRgb::lanes`].
+    pub(super) fn lanes(self) -> (Vec4, Vec4) {
+        let lanes = |[r, g, b]: [f32; 3]| Vec4::new(r, g, b, 0.0);
+        (lanes(self.scale), lanes(self.offset))
+    }
 }
 
 #[cfg(test)]
@@ -66,8 +66,11 @@ mod tests {
             for range in [Range::Limited, Range::Full] {
                 let colour = Colour { matrix, range };
                 for ycc in [[16.0, 128.0, 128.0], [235.0, 128.0, 128.0], [63.0, 102.0, 240.0], [90.0, 200.0, 30.0], [255.0, 0.0, 255.0]] {
-                    let (got, want) = (ToRgb::new(colour).apply(ycc[0], ycc[1], ycc[2]), colour.to_rgb(ycc));
-                    assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-3), "{colour:?} {ycc:?}: {got:?}, not {want:?}");
+                    let (got, want) = (ToRgb::new(colour).lanes(ycc[0], ycc[1], ycc[2]), colour.to_rgb(ycc));
+                    assert!(
+                        got.to_array().iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-3),
+                        "{colour:?} {ycc:?}: {got:?}, not {want:?}"
+                    );
                 }
             }
         }

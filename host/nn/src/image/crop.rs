@@ -4,6 +4,7 @@
 //! the square is much larger than its target, with a border of black; then every pixel of the target is interpolated
 //! bilinearly between four pixels of the patch. What lies outside the frame counts as black pixels in both steps.
 
+use glam::Vec4;
 use halfpipe_core::{Colour, Crop, Normalization, Picture, Size};
 
 use super::colour::{Affine, ToRgb};
@@ -14,11 +15,19 @@ const KEPT_PIXELS: usize = 1 << 21;
 /// Cuts squares out of pictures; keeps its scratch memory.
 #[derive(Debug, Default)]
 pub(super) struct Cropper {
-    /// `[r, g, b, unused]` on the scale 0..=255; four lanes, so that one pixel is one vector.
-    patch: Vec<[f32; 4]>,
+    /// RGB on the scale 0..=255 and an unused lane, so that one pixel is one vector.
+    patch: Vec<Vec4>,
     luma: Vec<f32>,
     chroma: [Vec<f32>; 2],
+    rows: Scratch,
+}
+
+/// One row of samples combined from several, and one row of the target.
+#[derive(Debug, Default)]
+struct Scratch {
     sums: Vec<u32>,
+    mixed: Vec<f32>,
+    target: Vec<Vec4>,
 }
 
 /// Pixels of the averaged-down frame that a crop reads: columns `x.0..x.1`, rows `y.0..y.1`.
@@ -66,64 +75,65 @@ impl Cropper {
         let luma_plane = Plane::new(picture.planes()[0], width, height);
         let chroma_planes = [1, 2].map(|i| Plane::new(picture.planes()[i], chroma.width, chroma.height));
         let (columns, across) = (x.1 - x.0, x.1 - x.0 + 2);
-        self.patch.clear();
-        self.patch.resize(across * (y.1 - y.0 + 2), [0.0; 4]);
+        // every pixel is written below, so an old patch need not be cleared
+        self.patch.resize(across * (y.1 - y.0 + 2), Vec4::ZERO);
+        self.patch[..across].fill(Vec4::ZERO);
+        self.patch[across * (y.1 - y.0 + 1)..].fill(Vec4::ZERO);
         for (row, pixels) in (y.0..y.1).zip(self.patch.chunks_exact_mut(across).skip(1)) {
-            luma_plane.block_means(factor, x, row, &mut self.sums, &mut self.luma);
+            luma_plane.block_means(factor, x, row, &mut self.rows.sums, &mut self.luma);
             for (plane, values) in chroma_planes.iter().zip(&mut self.chroma) {
                 if factor == 1 {
-                    plane.upsampled(x, row, &mut self.sums, values);
+                    plane.upsampled(x, row, &mut self.rows.mixed, values);
                 } else {
-                    plane.block_means(factor / 2, x, row, &mut self.sums, values);
+                    plane.block_means(factor / 2, x, row, &mut self.rows.sums, values);
                 }
             }
+            pixels[0] = Vec4::ZERO;
+            pixels[columns + 1] = Vec4::ZERO;
             let pixels = &mut pixels[1..=columns];
             let [cb, cr] = &self.chroma;
             for (pixel, ((y, cb), cr)) in pixels.iter_mut().zip(self.luma.iter().zip(cb).zip(cr)) {
-                let [r, g, b] = to_rgb.apply(*y, *cb, *cr);
-                *pixel = [r, g, b, 0.0];
+                *pixel = to_rgb.lanes(*y, *cb, *cr);
             }
             // blocks at the right and bottom edge may hang over the frame
             let covered = |end: usize, size: u32| (size as usize + factor - end * factor).min(factor) as f32 / factor as f32;
             let (beside, below) = (covered(x.1, width), covered(row + 1, height));
             if below < 1.0 {
-                pixels.iter_mut().flatten().for_each(|v| *v *= below);
+                pixels.iter_mut().for_each(|pixel| *pixel *= below);
             }
             if beside < 1.0
                 && let Some(last) = pixels.last_mut()
             {
-                last.iter_mut().for_each(|v| *v *= beside);
+                *last *= beside;
             }
         }
     }
 
-    fn sample(&self, samples: Samples, window: Window, side: usize, affine: Affine, planes: &mut [f32]) {
+    fn sample(&mut self, samples: Samples, window: Window, side: usize, affine: Affine, planes: &mut [f32]) {
         let across = window.x.1 - window.x.0 + 2;
         let down = window.y.1 - window.y.0 + 2;
         let (last_x, last_y) = ((across - 1) as f32, (down - 1) as f32);
         let step = samples.along_u.map(|v| v as f32);
+        let (scale, offset) = affine.lanes();
+        self.rows.target.resize(side, Vec4::ZERO);
         let (red, rest) = planes.split_at_mut(side * side);
         let (green, blue) = rest.split_at_mut(side * side);
         let rows = red.chunks_exact_mut(side).zip(green.chunks_exact_mut(side)).zip(blue.chunks_exact_mut(side));
         for (v, ((r, g), b)) in rows.enumerate() {
             let start: [f32; 2] = std::array::from_fn(|a| (samples.origin[a] + v as f64 * samples.along_v[a]) as f32);
-            for (u, ((r, g), b)) in r.iter_mut().zip(g).zip(b).enumerate() {
+            for (u, pixel) in self.rows.target.iter_mut().enumerate() {
                 // beyond the patch there is only black, like its border
                 let x = (start[0] + u as f32 * step[0]).clamp(0.0, last_x);
                 let y = (start[1] + u as f32 * step[1]).clamp(0.0, last_y);
-                let (left, top) = ((x as usize).min(across - 2), (y as usize).min(down - 2));
+                let (left, top) = ((x as i32 as usize).min(across - 2), (y as i32 as usize).min(down - 2));
                 let (fx, fy) = (x - left as f32, y - top as f32);
                 let at = top * across + left;
                 let (upper, lower) = (&self.patch[at..at + 2], &self.patch[at + across..at + across + 2]);
-                let mut value = [0.0f32; 4];
-                for c in 0..4 {
-                    let above = upper[0][c] + (upper[1][c] - upper[0][c]) * fx;
-                    let below = lower[0][c] + (lower[1][c] - lower[0][c]) * fx;
-                    value[c] = above + (below - above) * fy;
-                }
-                *r = value[0] * affine.scale[0] + affine.offset[0];
-                *g = value[1] * affine.scale[1] + affine.offset[1];
-                *b = value[2] * affine.scale[2] + affine.offset[2];
+                let above = upper[0].lerp(upper[1], fx);
+                *pixel = above.lerp(lower[0].lerp(lower[1], fx), fy) * scale + offset;
+            }
+            for (pixel, ((r, g), b)) in self.rows.target.iter().zip(r.iter_mut().zip(g).zip(b)) {
+                [*r, *g, *b, _] = pixel.to_array();
             }
         }
     }
@@ -153,8 +163,8 @@ impl Samples {
             let low = (self.origin[a] + u.min(0.0) + v.min(0.0)).floor() - 1.0;
             let high = (self.origin[a] + u.max(0.0) + v.max(0.0)).floor() + 3.0;
             let blocks = (pixels as usize).div_ceil(factor);
-            // a cast from below 0 gives 0
-            let (start, end) = (low as usize, (high as usize).min(blocks));
+            // a cast from below 0 gives 0; an even start lies on a chroma sample
+            let (start, end) = (low as usize & !1, (high as usize).min(blocks));
             (start < end).then_some((start, end))
         };
         Some(Window { factor, x: range(0, size.width)?, y: range(1, size.height)? })
@@ -190,7 +200,8 @@ impl<'a> Plane<'a> {
         sums.resize(columns.len(), 0);
         for y in rows.clone() {
             for (sum, sample) in sums.iter_mut().zip(&self.row(y)[columns.clone()]) {
-                *sum += u32::from(*sample);
+                // no overflow, for a picture has fewer than 2^24 rows; a checked sum would not be vectorised
+                *sum = sum.wrapping_add(u32::from(*sample));
             }
         }
         let high = rows.len();
@@ -203,28 +214,22 @@ impl<'a> Plane<'a> {
 
     /// Chroma at the luma pixels `x.0..x.1` of luma row `y`, interpolated: a luma pixel lies a quarter of a chroma sample
     /// to one side of the chroma sample that covers it, so the nearer of two counts three times the other.
-    fn upsampled(&self, x: (usize, usize), y: usize, sums: &mut Vec<u32>, values: &mut Vec<f32>) {
+    fn upsampled(&self, x: (usize, usize), y: usize, mixed: &mut Vec<f32>, values: &mut Vec<f32>) {
         let near = y / 2;
         let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(self.height - 1) };
         let (near, far) = (self.row(near), self.row(far));
         // one more sample on either side, repeated at the edge
         let (first, last) = (x.0 / 2, (x.1 - 1) / 2);
-        let before = first.saturating_sub(1);
-        let after = (last + 1).min(self.width - 1);
-        let vertical = |i: usize| 3 * u32::from(near[i]) + u32::from(far[i]);
-        sums.clear();
-        sums.push(vertical(before));
-        sums.extend(near[first..=last].iter().zip(&far[first..=last]).map(|(n, f)| 3 * u32::from(*n) + u32::from(*f)));
-        sums.push(vertical(after));
-        values.clear();
-        for three in sums.windows(3) {
-            values.push((3 * three[1] + three[0]) as f32 / 16.0);
-            values.push((3 * three[1] + three[2]) as f32 / 16.0);
-        }
-        // chroma samples cover two pixels each: drop those outside the window
-        values.truncate(x.1 - 2 * first);
-        if x.0 % 2 == 1 {
-            values.remove(0);
+        let (before, after) = (first.saturating_sub(1), (last + 1).min(self.width - 1));
+        let vertical = |near: &u8, far: &u8| 0.75 * f32::from(*near) + 0.25 * f32::from(*far);
+        mixed.clear();
+        mixed.push(vertical(&near[before], &far[before]));
+        mixed.extend(near[first..=last].iter().zip(&far[first..=last]).map(|(n, f)| vertical(n, f)));
+        mixed.push(vertical(&near[after], &far[after]));
+        // the window starts at an even column, where a chroma sample's first pixel lies
+        values.resize(2 * (last + 1 - first), 0.0);
+        for (three, two) in mixed.windows(3).zip(values.as_chunks_mut::<2>().0) {
+            *two = [0.75 * three[1] + 0.25 * three[0], 0.75 * three[1] + 0.25 * three[2]];
         }
     }
 }

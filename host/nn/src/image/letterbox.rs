@@ -55,6 +55,7 @@ impl Letterboxer {
 
     fn convert(&self, colour: Colour, inner: Size, target: Size, norm: Normalization, planes: &mut [f32]) {
         let (to_rgb, affine) = (ToRgb::new(colour), Affine::new(norm));
+        let (scale, offset) = affine.lanes();
         let (width, inner_width, inner_height) = (target.width as usize, inner.width as usize, inner.height as usize);
         let (red, rest) = planes.split_at_mut(target.area());
         let (green, blue) = rest.split_at_mut(target.area());
@@ -65,10 +66,8 @@ impl Letterboxer {
                 let [y, cb, cr] = self.planes.each_ref().map(|p| &p[v * inner_width..][..inner_width]);
                 let samples = y.iter().zip(cb).zip(cr);
                 for (((y, cb), cr), ((r, g), b)) in samples.zip(r.iter_mut().zip(g.iter_mut()).zip(b.iter_mut())) {
-                    let rgb = to_rgb.apply(f32::from(*y), f32::from(*cb), f32::from(*cr));
-                    *r = rgb[0] * affine.scale[0] + affine.offset[0];
-                    *g = rgb[1] * affine.scale[1] + affine.offset[1];
-                    *b = rgb[2] * affine.scale[2] + affine.offset[2];
+                    let rgb = to_rgb.lanes(f32::from(*y), f32::from(*cb), f32::from(*cr)) * scale + offset;
+                    [*r, *g, *b, _] = rgb.to_array();
                 }
             }
             for (row, black) in [r, g, b].into_iter().zip(affine.offset) {
