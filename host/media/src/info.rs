@@ -109,6 +109,10 @@ impl Window {
         })
     }
 
+    pub(crate) fn shifted(self, secs: f64) -> Self {
+        Self { start_secs: self.start_secs + secs, end_secs: self.end_secs + secs }
+    }
+
     /// The window in ticks, `first <= pts < end`, by the same arithmetic as [`halfpipe_core::FrameBatch::seconds`].
     pub(crate) fn ticks(self, time_base: Rational) -> (i64, i64) {
         let tick = time_base.as_f64();

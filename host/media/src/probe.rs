@@ -7,10 +7,10 @@ use std::path::Path;
 use halfpipe_core::{Colour, Range, Rational, Size, VideoFormat};
 use serde::Deserialize;
 
+use crate::MediaError;
 use crate::ffmpeg::log::without_address;
 use crate::info::{AudioStream, ColourTags, VideoInfo, matrix_of_tag};
 use crate::tools::{DEMUXERS, Tools, file_url};
-use crate::MediaError;
 
 /// What ffprobe prints, as far as it is used.
 #[derive(Deserialize)]
@@ -79,7 +79,8 @@ impl Stream {
 /// [`MediaError::Io`] or [`MediaError::ToolMissing`] for what this machine lacks.
 pub fn probe(tools: &Tools, path: &Path) -> Result<VideoInfo, MediaError> {
     check_file(path)?;
-    let mut args: Vec<std::ffi::OsString> = ["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS].map(Into::into).into();
+    let mut args: Vec<std::ffi::OsString> =
+        ["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS].map(Into::into).into();
     args.extend(["-of", "json", "-show_format", "-show_streams", "-i"].map(Into::into));
     args.push(file_url(path));
     let output = tools.ffprobe(args)?;

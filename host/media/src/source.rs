@@ -51,10 +51,8 @@ impl SourceReport {
             warnings.push(format!("the input announces {announced} frames, but {} could be decoded", self.frames));
         }
         if self.repaired_timestamps > 0 {
-            warnings.push(format!(
-                "{} frames had no timestamp after the one before; each was moved just behind it",
-                self.repaired_timestamps
-            ));
+            warnings
+                .push(format!("{} frames had no timestamp after the one before; each was moved just behind it", self.repaired_timestamps));
         }
         warnings
     }

@@ -44,10 +44,7 @@ impl Tools {
             Some(path) if !path.is_empty() => PathBuf::from(path),
             _ => on_path(usual),
         };
-        Self::at(
-            &at(FFMPEG_VARIABLE, ffmpeg_sidecar::paths::ffmpeg_path()),
-            &at(FFPROBE_VARIABLE, ffmpeg_sidecar::ffprobe::ffprobe_path()),
-        )
+        Self::at(&at(FFMPEG_VARIABLE, ffmpeg_sidecar::paths::ffmpeg_path()), &at(FFPROBE_VARIABLE, ffmpeg_sidecar::ffprobe::ffprobe_path()))
     }
 
     /// Checks the two programs at these paths.

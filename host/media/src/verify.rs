@@ -53,18 +53,18 @@ struct Count {
 /// # Errors
 /// [`MediaError::Verify`] with the first difference; those of [`probe`] where it does not open.
 pub fn verify(tools: &Tools, path: &Path, expect: Expect<'_>) -> Result<(), MediaError> {
-    let info = probe(tools, path)?;
     let wrong = |what: String| Err(MediaError::Verify { path: path.to_owned(), what });
+    if Container::of(path)? != Container::Mkv
+        && let Some(fault) = fault_of_mp4(path).map_err(|e| MediaError::io("read", path, e))?
+    {
+        return wrong(fault);
+    }
+    let info = probe(tools, path)?;
     if (info.codec.as_str(), info.pixel_format.as_str()) != ("h264", "yuv420p") {
         return wrong(format!("it is {} in {}, not h264 in yuv420p", info.codec, info.pixel_format));
     }
     if info.format.size != expect.size {
         return wrong(format!("its frames are {}, not {}", info.format.size, expect.size));
-    }
-    if Container::of(path)? != Container::Mkv
-        && let Some(fault) = fault_of_mp4(path).map_err(|e| MediaError::io("read", path, e))?
-    {
-        return wrong(fault);
     }
     let what = if expect.times.is_some() { "packet=pts:stream=nb_read_packets" } else { "stream=nb_read_packets" };
     let stream = info.stream.to_string();
@@ -90,7 +90,10 @@ pub fn verify(tools: &Tools, path: &Path, expect: Expect<'_>) -> Result<(), Medi
         }
         if let Some(i) = pts.iter().zip(times.pts).position(|(found, pts)| !same(found, pts)) {
             let (num, den) = (times.time_base.num, times.time_base.den);
-            return wrong(format!("frame {i} is at {:?} ticks of {}/{}, not at {} of {num}/{den}", pts[i], ticks.num, ticks.den, times.pts[i]));
+            return wrong(format!(
+                "frame {i} is at {:?} ticks of {}/{}, not at {} of {num}/{den}",
+                pts[i], ticks.num, ticks.den, times.pts[i]
+            ));
         }
     }
     Ok(())

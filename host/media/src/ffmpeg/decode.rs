@@ -115,8 +115,7 @@ impl FfmpegSource {
         }
         let rest = self.gathered.split_off(max.min(self.gathered.len()));
         let (pts, pictures): (Vec<i64>, Vec<Arc<Picture>>) = std::mem::replace(&mut self.gathered, rest).into_iter().unzip();
-        let batch =
-            FrameBatch { format: self.info.format, first_index: self.given, pts: pts.into(), pictures: Pending::ready(pictures) };
+        let batch = FrameBatch { format: self.info.format, first_index: self.given, pts: pts.into(), pictures: Pending::ready(pictures) };
         self.given += batch.len() as u64;
         Ok(Some(batch))
     }

@@ -13,7 +13,8 @@ const RUN_UP_SECS: f64 = 1.0;
 
 /// Arguments for ffmpeg; frames go to its standard output.
 pub fn decode_args(path: &Path, info: &VideoInfo, window: Option<Window>, threads: u32) -> Vec<OsString> {
-    let mut args: Vec<OsString> = ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+info", "-copyts"].map(Into::into).into();
+    let mut args: Vec<OsString> =
+        ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+info", "-copyts"].map(Into::into).into();
     args.extend(["-threads".into(), threads.to_string().into()]);
     args.extend(["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS].map(Into::into));
     if let Some(secs) = window.and_then(|w| seek_secs(info, w)) {
@@ -28,7 +29,7 @@ pub fn decode_args(path: &Path, info: &VideoInfo, window: Option<Window>, thread
 }
 
 /// Where to seek to, seconds after the container's start, if the container is one that seeks to a key frame before.
-pub fn seek_secs(info: &VideoInfo, window: Window) -> Option<f64> {
+fn seek_secs(info: &VideoInfo, window: Window) -> Option<f64> {
     let seeks = info.container.starts_with("mov,") || info.container.starts_with("matroska");
     let secs = window.start_secs - info.container_start_secs - RUN_UP_SECS;
     (seeks && secs > 0.0).then_some(secs)
@@ -51,7 +52,9 @@ fn filters(info: &VideoInfo, window: Option<Window>) -> String {
     if info.pixel_format != "yuv420p" || info.tags.full_range || changes_matrix {
         let from = if changes_matrix { info.tags.matrix.as_deref().unwrap_or(to) } else { to };
         let range = if info.tags.full_range { "pc" } else { "tv" };
-        chain += &format!(":in_color_matrix={from}:out_color_matrix={to}:in_range={range}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int");
+        chain += &format!(
+            ":in_color_matrix={from}:out_color_matrix={to}:in_range={range}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int"
+        );
     }
     chain + ",format=yuv420p,showinfo=checksum=0"
 }

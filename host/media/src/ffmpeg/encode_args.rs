@@ -5,14 +5,10 @@ use std::path::Path;
 
 use halfpipe_core::{Matrix, Range, Rational};
 
-use super::decode_args::seek_secs;
 use super::encode::{EncodeOptions, SourceFile};
 use crate::info::{AudioStream, Window, matrix_of_tag};
 use crate::tools::{DEMUXERS, file_url};
 use crate::{Container, MediaError};
-
-/// Seconds of sound read beyond a window's end; what lies outside is cut packet by packet.
-const AFTER_SECS: f64 = 1.0;
 
 /// The largest time scale an MP4 has room for.
 const MAX_TIME_SCALE: i64 = i32::MAX as i64;
@@ -54,19 +50,27 @@ pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions,
     for stream in &streams {
         args.all(["-map", &format!("1:{}", stream.index)]);
     }
-    args.all(["-vf", &filters(options), "-fps_mode", "passthrough", "-enc_time_base", &format!("{}:{}", tb.num, tb.den)]);
+    args.all(["-vf", &filters(options), "-fps_mode", "passthrough", "-enc_time_base:v", &format!("{}:{}", tb.num, tb.den)]);
     args.all(["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", &options.quality.to_string(), "-preset", &options.preset]);
     args.all(["-threads:v", &options.threads.to_string()]);
+    let window = options.window.map(|w| w.shifted(shift as f64 * tb.as_f64()));
     for (i, stream) in streams.iter().enumerate() {
-        match audio_route(container, stream) {
-            AudioRoute::Transcode => args.all([&format!("-c:a:{i}"), "aac", &format!("-b:a:{i}"), "192k"]),
-            AudioRoute::Copy | AudioRoute::Leave => args.all([&format!("-c:a:{i}"), "copy"]),
+        if audio_route(container, stream) == AudioRoute::Transcode {
+            args.all([&format!("-c:a:{i}"), "aac", &format!("-b:a:{i}"), "192k"]);
+            if let Some(Window { start_secs, end_secs }) = window {
+                args.all([&format!("-filter:a:{i}"), &format!("atrim=start={start_secs:.6}:end={end_secs:.6}")]);
+            }
+        } else {
+            args.all([&format!("-c:a:{i}"), "copy"]);
         }
     }
-    if let (Some(window), false) = (options.window, streams.is_empty()) {
-        let shift_secs = shift as f64 * tb.as_f64();
-        let (start, end) = (window.start_secs + shift_secs, window.end_secs + shift_secs);
-        args.all(["-bsf:a", &format!("noise=amount=0:drop=lt(pts*tb\\,{start})+gte(pts*tb\\,{end})")]);
+    if let Some(window) = window.filter(|w| !streams.is_empty() && w.end_secs > 0.0) {
+        // for the packets that are copied; all frames end before
+        args.all(["-to", &format!("{:.6}", window.end_secs)]);
+        if options.window.is_some_and(|w| seeks_sound(w, options)) {
+            // packets before the start are read from the last key frame on, and left out
+            args.all(["-copypriorss:a", "0"]);
+        }
     }
     if container != Container::Mkv {
         // both clocks of the file count the source's ticks, or a start other than 0 would be rounded to milliseconds
@@ -82,8 +86,8 @@ pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions,
 struct Args(Vec<OsString>);
 
 impl Args {
-    fn all<'a>(&mut self, args: impl IntoIterator<Item = &'a str>) {
-        self.0.extend(args.into_iter().map(OsString::from));
+    fn all(&mut self, args: impl IntoIterator<Item: AsRef<str>>) {
+        self.0.extend(args.into_iter().map(|a| OsString::from(a.as_ref())));
     }
 }
 
@@ -96,16 +100,18 @@ fn audio_input(args: &mut Args, source: &SourceFile, options: &EncodeOptions, sh
     if shift != 0 {
         args.all(["-itsoffset", &format!("{:.6}", shift as f64 * options.format.time_base.as_f64())]);
     }
-    if let Some(window) = options.window {
-        if let Some(secs) = seek_secs(&source.info, window) {
-            args.all(["-ss", &format!("{secs:.6}")]);
-        }
-        let end = window.end_secs - source.info.container_start_secs + AFTER_SECS;
-        args.all(["-to", &format!("{:.6}", end.max(AFTER_SECS))]);
+    if let Some(window) = options.window.filter(|w| seeks_sound(*w, options)) {
+        // on the file's own clock, to the tick that packets are compared with
+        args.all(["-seek_timestamp", "1", "-noaccurate_seek", "-ss", &format!("{:.6}", window.start_secs)]);
     }
     args.all(["-vn", "-sn", "-dn", "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-i"]);
     args.0.push(file_url(&source.path));
     streams
+}
+
+/// Whether sound before the window must be left out.
+fn seeks_sound(window: Window, options: &EncodeOptions) -> bool {
+    options.source.as_ref().is_some_and(|s| window.start_secs > s.info.container_start_secs)
 }
 
 fn filters(options: &EncodeOptions) -> String {
@@ -150,13 +156,10 @@ const fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Seconds of shift that make `window` or the whole source start at 0 or later, in ticks: outputs cannot hold times below 0.
+/// Ticks that make the source start at 0 or later, for outputs cannot hold times below 0. Broadcasts recorded just before
+/// their clock starts anew begin below it.
 pub fn shift_ticks(options: &EncodeOptions) -> i64 {
-    let start = match (&options.window, &options.source) {
-        (Some(Window { start_secs, .. }), _) => (start_secs / options.format.time_base.as_f64()).floor() as i64,
-        (None, Some(source)) => source.info.start_pts.unwrap_or(0),
-        (None, None) => 0,
-    };
+    let start = options.source.as_ref().and_then(|s| s.info.start_pts).unwrap_or(0);
     (-start).max(0)
 }
 

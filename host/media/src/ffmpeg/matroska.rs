@@ -37,7 +37,8 @@ const BLOCK_HEAD: [u8; 4] = [0x81, 0, 0, 0x80];
 /// Everything before the first frame. `frame_rate` only guides the encoder; the frames' timestamps are the truth.
 pub fn header(size: Size, frame_rate: Rational) -> Vec<u8> {
     let duration = NANOS * i128::from(frame_rate.den) / i128::from(frame_rate.num).max(1);
-    let video = [unsigned(PIXEL_WIDTH, size.width.into()), unsigned(PIXEL_HEIGHT, size.height.into()), element(UNCOMPRESSED_FOURCC, b"I420")];
+    let video =
+        [unsigned(PIXEL_WIDTH, size.width.into()), unsigned(PIXEL_HEIGHT, size.height.into()), element(UNCOMPRESSED_FOURCC, b"I420")];
     let track = [
         unsigned(TRACK_NUMBER, 1),
         unsigned(TRACK_UID, 1),

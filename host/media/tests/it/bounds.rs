@@ -104,7 +104,10 @@ fn the_time_each_stage_takes_is_booked() {
     let clip = dir.clip(CLIP);
     let clock = halfpipe_core::StageClock::default();
     let mut source = FfmpegSource::open(&tools(), &clip, DecodeOptions { clock: clock.clone(), ..options(None) }).unwrap();
-    let encode = EncodeOptions { clock: clock.clone(), ..EncodeOptions::new(source.info().format, source.info().frame_rate, ByteBudget::new(BUDGET)) };
+    let encode = EncodeOptions {
+        clock: clock.clone(),
+        ..EncodeOptions::new(source.info().format, source.info().frame_rate, ByteBudget::new(BUDGET))
+    };
     let mut sink = Box::new(FfmpegSink::create(&tools(), &dir.path("out.mp4"), encode).unwrap());
     while let Some(batch) = block_on(source.next(16)).unwrap() {
         block_on(sink.write(batch)).unwrap();

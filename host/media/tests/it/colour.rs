@@ -34,7 +34,7 @@ fn check(what: &str, size: &str, conversion: &str, encoding: &str, matrix: Matri
     let after = colour_of(&out.pictures[2], &out.info);
     assert!(same(after), "{what}: {after:?}");
     // and as another reader sees it
-    dir.ffmpeg("-i out.mp4 -frames:v 1 -vf scale=in_color_matrix=auto:in_range=auto:flags=accurate_rnd,format=rgb24 -f rawvideo out.rgb");
+    dir.ffmpeg("-i out.mp4 -frames:v 1 -vf scale=in_color_matrix=auto:in_range=auto:flags=accurate_rnd+full_chroma_int+full_chroma_inp,format=rgb24 -f rawvideo out.rgb");
     let rgb = std::fs::read(dir.path("out.rgb")).unwrap();
     let middle = rgb.len() / 3 / 2 * 3;
     let read = [rgb[middle], rgb[middle + 1], rgb[middle + 2]].map(f32::from);
@@ -44,20 +44,20 @@ fn check(what: &str, size: &str, conversion: &str, encoding: &str, matrix: Matri
 
 #[test]
 fn both_matrices_and_both_ranges() {
-    for (tag, matrix) in [("bt709", Matrix::Bt709), ("smpte170m", Matrix::Bt601), ("bt470bg", Matrix::Bt601), ("bt2020nc", Matrix::Bt2020)] {
+    for (tag, matrix) in [("bt709", Matrix::Bt709), ("smpte170m", Matrix::Bt601), ("bt470bg", Matrix::Bt601), ("bt2020nc", Matrix::Bt2020)]
+    {
         let name = match tag {
             "bt470bg" => "bt601",
             "bt2020nc" => "bt2020",
             other => other,
         };
-        for range in ["tv", "pc"] {
-            for format in ["yuv420p", "yuv444p", "yuv422p10le"] {
-                let conversion =
-                    format!("scale=out_color_matrix={name}:out_range={range}:flags=accurate_rnd,format={format},setparams=colorspace={tag}:range={range}");
-                let encoding = format!("-c:v ffv1 -colorspace {tag} -color_range {range}");
-                let (_dir, info) = check(&format!("{tag} {range} {format}"), "128x96", &conversion, &encoding, matrix);
-                assert_eq!((info.tags.full_range, info.tags.matrix.as_deref()), (range == "pc", Some(tag)));
-            }
+        for (range, format) in [("tv", "yuv420p"), ("pc", "yuv420p"), ("tv", "yuv444p"), ("pc", "yuv422p10le")] {
+            let conversion = format!(
+                "scale=out_color_matrix={name}:out_range={range}:flags=accurate_rnd,format={format},setparams=colorspace={tag}:range={range}"
+            );
+            let encoding = format!("-c:v ffv1 -colorspace {tag} -color_range {range}");
+            let (_dir, info) = check(&format!("{tag} {range} {format}"), "128x96", &conversion, &encoding, matrix);
+            assert_eq!((info.tags.full_range, info.tags.matrix.as_deref()), (range == "pc", Some(tag)));
         }
     }
 }
@@ -65,7 +65,8 @@ fn both_matrices_and_both_ranges() {
 #[test]
 fn untagged_video_follows_its_size() {
     for (size, name, matrix) in [("640x480", "bt601", Matrix::Bt601), ("1280x720", "bt709", Matrix::Bt709)] {
-        let conversion = format!("scale=out_color_matrix={name}:out_range=tv:flags=accurate_rnd,format=yuv420p,setparams=colorspace=unknown");
+        let conversion =
+            format!("scale=out_color_matrix={name}:out_range=tv:flags=accurate_rnd,format=yuv420p,setparams=colorspace=unknown");
         let (_dir, info) = check(size, size, &conversion, "-c:v libx264 -crf 1", matrix);
         assert_eq!(info.tags.matrix, None);
     }
@@ -79,7 +80,8 @@ fn red_green_and_blue_inside_the_file() {
 
 #[test]
 fn a_rare_matrix_is_converted() {
-    let conversion = "scale=out_color_matrix=smpte240m:out_range=tv:flags=accurate_rnd,format=yuv444p,setparams=colorspace=smpte240m:range=tv";
+    let conversion =
+        "scale=out_color_matrix=smpte240m:out_range=tv:flags=accurate_rnd,format=yuv444p,setparams=colorspace=smpte240m:range=tv";
     check("smpte240m", "128x96", conversion, "-c:v ffv1 -colorspace smpte240m -color_range tv", Matrix::Bt709);
 }
 
@@ -87,7 +89,7 @@ fn a_rare_matrix_is_converted() {
 fn all_tags_and_the_shape_of_pixels_are_kept() {
     let dir = Scratch::new();
     let clip = dir.clip(
-        "-f lavfi -i testsrc2=s=160x90:r=5:d=1 -vf setsar=118/81,setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=arib-std-b67:range=tv \
+        "-f lavfi -i testsrc2=s=160x90:r=5:d=1 -vf setsar=118/81:max=1000,setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=arib-std-b67:range=tv \
          -c:v libx264 -colorspace bt2020nc -color_primaries bt2020 -color_trc arib-std-b67 -color_range tv in.mp4",
     );
     round_trip(&clip, &dir.path("out.mp4"), None).unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::executor::block_on;
 use halfpipe_core::{ByteBudget, FrameBatch, Picture};
@@ -16,7 +16,8 @@ pub const BUDGET: u64 = 16 << 20;
 
 /// The programs; without them nothing can be tested, and the error says what to install.
 pub fn tools() -> Tools {
-    Tools::find().unwrap_or_else(|e| panic!("{e}"))
+    static FOUND: OnceLock<Tools> = OnceLock::new();
+    FOUND.get_or_init(|| Tools::find().unwrap_or_else(|e| panic!("{e}"))).clone()
 }
 
 /// A folder for one test's files.

@@ -45,10 +45,14 @@ fn a_video_cut_short_gives_what_it_has() {
 #[test]
 fn a_video_without_a_decodable_frame_is_an_error() {
     let dir = Scratch::new();
-    let (mut bytes, data) = clip(&dir);
-    bytes[data..].fill(0xFF);
-    fs::write(dir.path("blank.mp4"), bytes).unwrap();
-    let mut source = FfmpegSource::open(&tools(), &dir.path("blank.mp4"), options(None)).unwrap();
+    // a codec whose header tells all, so that probing finds no fault
+    dir.ffmpeg("-f lavfi -i testsrc2=s=160x90:r=25:d=1 -c:v ffv1 -level 3 blank.mov");
+    let mut bytes = fs::read(dir.path("blank.mov")).unwrap();
+    let at = |kind: &[u8]| bytes.windows(4).position(|w| w == kind).unwrap();
+    let (from, to) = (at(b"mdat") + 4, at(b"moov") - 4);
+    bytes[from..to].fill(0xFF);
+    fs::write(dir.path("blank.mov"), bytes).unwrap();
+    let mut source = FfmpegSource::open(&tools(), &dir.path("blank.mov"), options(None)).unwrap();
     let error = block_on(source.next(4)).unwrap_err();
     assert!(matches!(error, MediaError::Decode { frames: 0, .. }), "{error}");
     assert!(source.report().decode_errors > 0);
@@ -69,7 +73,6 @@ fn a_killed_decoder_is_an_error_after_the_frames_before() {
     rustix::process::kill_process(rustix::process::Pid::from_raw(id as i32).unwrap(), rustix::process::Signal::KILL).unwrap();
     let error = read_all_after(&mut source, 3);
     assert!(matches!(&error, MediaError::Decode { frames, .. } if *frames < 180), "{error}");
-    assert!(error.to_string().contains("killed by signal 9") || error.to_string().contains("within a frame"), "{error}");
     assert!(error.to_string().contains("killed by signal 9"), "{error}");
 }
 

@@ -12,14 +12,14 @@ use crate::common::{Scratch, decode, tools};
 fn facts_of_a_clip_with_sound() {
     let dir = Scratch::new();
     let clip = dir.clip(
-        "-f lavfi -i testsrc2=s=320x180:r=30000/1001:d=2 -f lavfi -i sine=r=48000:d=2 -shortest -c:v libx264 -c:a aac -ac 2 \
+        "-f lavfi -i testsrc2=s=320x180:r=30000/1001:d=2 -f lavfi -i sine=r=48000:d=2 -c:v libx264 -c:a aac -ac 2 \
          -vf setsar=4/3 clip.mp4",
     );
     let info = probe(&tools(), &clip).unwrap();
     assert_eq!((info.format.size, info.frame_rate), (Size::new(320, 180), Rational::new(30000, 1001)));
     assert_eq!((info.format.time_base, info.start_pts), (Rational::new(1, 30000), Some(0)));
     assert_eq!((info.codec.as_str(), info.pixel_format.as_str()), ("h264", "yuv420p"));
-    assert_eq!((info.frame_count, info.rotation, info.sample_aspect_ratio), (Some(59), 0, Rational::new(4, 3)));
+    assert_eq!((info.frame_count, info.rotation, info.sample_aspect_ratio), (Some(60), 0, Rational::new(4, 3)));
     assert_eq!(info.audio.len(), 1);
     assert_eq!((info.audio[0].codec.as_deref(), info.audio[0].channels, info.audio[0].sample_rate), (Some("aac"), 2, 48000));
     assert!((info.duration_secs.unwrap() - 2.0).abs() < 0.05);

@@ -27,7 +27,11 @@ const CLIPS: [(&str, &str, &str); 11] = [
         "-f lavfi -i testsrc2=s=160x90:r=30000/1001:d=2 -f lavfi -i sine=d=2 -c:v libx264 -c:a aac in.ts",
         "out.mp4",
     ),
-    ("late start in QuickTime", "-f lavfi -i testsrc2=s=160x90:r=24000/1001:d=2 -output_ts_offset 0.1234567 -c:v libx264 in.mov", "out.mov"),
+    (
+        "late start in QuickTime",
+        "-f lavfi -i testsrc2=s=160x90:r=24000/1001:d=2 -output_ts_offset 0.1234567 -c:v libx264 in.mov",
+        "out.mov",
+    ),
     ("one frame", "-f lavfi -i testsrc2=s=160x90:r=25 -frames:v 1 -output_ts_offset 2.5 -c:v libx264 in.mp4", "out.mp4"),
     (
         "a tick of a microsecond",
