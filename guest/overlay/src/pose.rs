@@ -54,7 +54,7 @@ impl Measured {
 
     /// How far to trust it, 0..=1: presence times the mean visibility of the limbs' landmarks (shoulders to ankles).
     pub fn confidence(landmarks: &Landmarks) -> f32 {
-        let limbs = halfpipe_kit::skeleton::JOINT_LANDMARKS.map(|(_, landmark)| landmarks.visibility[landmark]);
+        let limbs = halfpipe_kit::skeleton::JOINT_LANDMARKS.map(|(landmark, _)| landmarks.visibility[landmark]);
         (landmarks.presence * limbs.iter().sum::<f32>() / limbs.len() as f32).clamp(0.0, 1.0)
     }
 }

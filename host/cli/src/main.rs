@@ -1,2 +1,40 @@
-//! The halfpipe command.
-fn main() {}
+//! The `halfpipe` command: run jobs, check the machine, look at models and guests.
+
+mod args;
+mod bar;
+mod doctor;
+mod exit;
+mod guests;
+mod models;
+mod places;
+mod run;
+mod summary;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    init_logging(cli.verbose);
+    let outcome = match cli.command {
+        Command::Run(args) => run::run(*args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Models(args) => models::models(&args),
+        Command::Guest(args) => guests::guest(&args),
+    };
+    exit::finish(outcome)
+}
+
+/// Logs go to stderr; `HALFPIPE_LOG` takes filter directives such as `halfpipe=debug,guest=trace`.
+fn init_logging(verbose: u8) {
+    use std::io::IsTerminal;
+    use tracing_subscriber::EnvFilter;
+    let default = match verbose {
+        0 => "warn,ort=error",
+        1 => "info,ort=warn,wgpu=warn",
+        _ => "debug,ort=info,wgpu=info,wasmtime=info,cranelift=info",
+    };
+    let filter = EnvFilter::try_from_env("HALFPIPE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+}

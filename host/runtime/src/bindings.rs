@@ -23,6 +23,5 @@ wasmtime::component::bindgen!({
     },
     trappable_error_type: {
         "halfpipe:media/errors.error" => crate::error::HostError,
-        "wasi:nn/errors.error" => crate::error::NnHostError,
     },
 });

@@ -28,6 +28,8 @@ pub struct Staged {
     pub finished: bool,
     /// Frames written, for a video.
     pub frames: Option<u64>,
+    /// Size of those frames in the file.
+    pub size: Option<halfpipe_core::Size>,
     /// Bytes written.
     pub bytes: u64,
 }
@@ -84,14 +86,16 @@ impl Staged {
             sweep(folder);
         }
         std::fs::File::create(&path).map_err(|e| RuntimeError::Output { path: target.to_owned(), message: e.to_string() })?;
-        Ok(Self { target: Some(target.to_owned()), path, created: false, finished: false, frames: None, bytes: 0 })
+        Ok(Self { target: Some(target.to_owned()), path, created: false, finished: false, frames: None, size: None, bytes: 0 })
     }
     /// Stages an intermediate in `folder` that is never published.
     ///
     /// # Errors
     /// [`RuntimeError::Output`] where the folder cannot be written.
     pub fn intermediate(folder: &Path, name: &str, job: &str) -> Result<Self, RuntimeError> {
-        Ok(Self { target: None, ..Self::new(&folder.join(name), job)? })
+        let mut staged = Self::new(&folder.join(name), job)?;
+        staged.target = None;
+        Ok(staged)
     }
 }
 

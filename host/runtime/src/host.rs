@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use halfpipe_core::StageClock;
 use halfpipe_media::Tools;
 use halfpipe_nn::{Catalog, Device, NnConfig, NnLane};
-use halfpipe_render::{AdapterChoice, DrawConfig, DrawLane};
+use halfpipe_render::{AdapterChoice, LaneConfig, DrawLane};
 
 use crate::error::RuntimeError;
 use crate::guest::Guest;
@@ -18,8 +18,10 @@ use crate::state::Shared;
 /// Settings of a [`Host`].
 #[derive(Debug, Clone)]
 pub struct HostConfig {
-    /// Models, with the folder their files are in.
+    /// Models by name.
     pub catalog: Arc<Catalog>,
+    /// Folder of their files.
+    pub models_dir: PathBuf,
     /// ONNX Runtime library; none to look in the usual places.
     pub ort_library: Option<PathBuf>,
     /// Where networks run.
@@ -48,15 +50,16 @@ impl Host {
     pub fn start(config: HostConfig) -> Result<Self, RuntimeError> {
         let sandbox = Sandbox::new(&config.limits)?;
         let tools = Tools::find()?;
-        let draw = DrawLane::start(DrawConfig { adapter: config.adapter, ..DrawConfig::default() })?;
+        let draw = DrawLane::start(LaneConfig { adapter: config.adapter, ..LaneConfig::default() })?;
         let nn = NnLane::start(NnConfig {
             library: config.ort_library,
             device: config.device,
             intra_threads: config.intra_threads,
             catalog: Arc::clone(&config.catalog),
+            models_dir: config.models_dir.clone(),
             clock: StageClock::default(),
         })?;
-        let shared = Shared { nn, draw, tools, catalog: config.catalog, bodies: Mutex::new(BTreeMap::new()) };
+        let shared = Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Mutex::new(BTreeMap::new()) };
         Ok(Self { sandbox, shared: Arc::new(shared), limits: config.limits })
     }
 

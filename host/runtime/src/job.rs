@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Size, StageClock};
-use halfpipe_media::{EncodeOptions, Expect};
+use halfpipe_media::{Expect, ExpectedTimes, Window};
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
+
+use halfpipe_nn::catalog::Entry;
 
 use crate::accounting::GuestClock;
 use crate::bindings::halfpipe::job::types as wit;
@@ -69,12 +71,14 @@ pub struct Job {
     pub options: Value,
     /// Frames a batch, 1 to 64.
     pub batch: u32,
-    /// Part of the input, seconds on its own clock from start to end.
-    pub window: Option<(f64, f64)>,
+    /// Part of the input.
+    pub window: Option<Window>,
     /// Constant rate factor; none for the default.
     pub quality: Option<u8>,
     /// x264 preset; none for the default.
     pub preset: Option<String>,
+    /// Wait for each piece of work before the next is queued: the baseline that benches compare with.
+    pub lockstep: bool,
     /// Stop request.
     pub cancel: CancelToken,
     /// Where progress goes.
@@ -108,9 +112,12 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         models: BTreeSet::new(),
         grants: Grants { inputs: BTreeMap::new(), outputs: BTreeMap::new() },
         window: None,
-        encode: EncodeOptions::default(),
+        quality: None,
+        preset: None,
         input: None,
         frames_read: 0,
+        pts: Vec::new(),
+        source_warnings: Vec::new(),
         input_ended: false,
         frames_written: 0,
         file_bytes: 0,
@@ -119,6 +126,8 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         drawn: Vec::new(),
         frames_drawn: 0,
         warnings: Vec::new(),
+        lockstep: false,
+        input_fault: None,
         cancel: CancelToken::default(),
         progress: Arc::new(|_| {}),
     }
@@ -190,11 +199,6 @@ impl Job {
             if let Some(other) = seen.insert(place, name) {
                 return bad(format!("the {name} and {other} outputs are the same file {}; choose two", path.display()));
             }
-        }
-        if let Some((start, end)) = self.window
-            && !(start.is_finite() && end > start && start >= 0.0)
-        {
-            return bad(format!("the window from {start} s to {end} s is empty; its end must lie after its start"));
         }
         Ok(())
     }
@@ -268,11 +272,11 @@ impl Host {
         for name in &names {
             let entry = self.shared.catalog.entry(name)?;
             self.shared.nn.load(name).await?;
-            if entry.is_body() {
+            if matches!(entry, Entry::Body(_)) {
                 self.shared.body(name)?;
                 bodies.push(name.clone());
             }
-            models.insert(name.clone(), entry.sha256().to_owned());
+            models.insert(name.clone(), entry.onnx().sha256.to_string());
             licences.insert(name.clone(), entry.licence().to_owned());
         }
         let (device, adapter) = (self.shared.nn.device(), self.shared.draw.adapter());
@@ -283,11 +287,11 @@ impl Host {
             guest_sha256: guest.sha256.clone(),
             models,
             licences,
-            execution_provider: device.to_string(),
-            precision: "fp32".to_owned(),
+            execution_provider: format!("{} ({}, {})", device.provider, device.device, device.library),
+            precision: device.precision.clone(),
             adapter: format!("{} ({})", adapter.name, adapter.backend),
             adapter_software: adapter.software,
-            ffmpeg: self.shared.tools.version().to_owned(),
+            ffmpeg: self.shared.tools.ffmpeg_version.clone(),
         };
         Ok(Needs { names: names.into_iter().collect(), bodies, provenance })
     }
@@ -303,7 +307,9 @@ impl Host {
             models: needs.names.clone(),
             grants,
             window: job.window,
-            encode: EncodeOptions { quality: job.quality, preset: job.preset.clone(), ..EncodeOptions::default() },
+            quality: job.quality,
+            preset: job.preset.clone(),
+            lockstep: job.lockstep,
             cancel: job.cancel.clone(),
             progress: Arc::clone(&job.progress),
             ..idle_state(&self.limits, &job.guest.description.name)
@@ -323,9 +329,9 @@ impl Host {
         match result.map_err(guest_fault)? {
             Ok(report) => Ok((state, report, instantiate)),
             Err(wit::Failure::Cancelled) => Err(guest_fault("says it was cancelled, but nobody asked it to stop".into())),
-            Err(wit::Failure::BadInput(message)) => Err(RuntimeError::Reported { kind: FaultKind::BadInput, message }),
-            Err(wit::Failure::BadModel(message)) => Err(RuntimeError::Reported { kind: FaultKind::BadModel, message }),
-            Err(wit::Failure::Failed(message)) => Err(RuntimeError::Reported { kind: FaultKind::Failed, message }),
+            Err(wit::Failure::BadInput(message)) => Err(reported(&state, FaultKind::BadInput, &message)),
+            Err(wit::Failure::BadModel(message)) => Err(reported(&state, FaultKind::BadModel, &message)),
+            Err(wit::Failure::Failed(message)) => Err(reported(&state, state.input_fault.unwrap_or(FaultKind::Failed), &message)),
         }
     }
 
@@ -355,9 +361,10 @@ impl Host {
             let written = staged.frames.unwrap_or(0);
             return Err(lies(format!("wrote {written} frames where {} were read", state.frames_read)));
         }
-        let expect = Expect { frames: state.frames_read, ..Expect::default() };
-        let (tools, path) = (self.shared.tools.clone(), staged.path.clone());
-        state.stages.time("verify", state.frames_read, || halfpipe_media::verify(&tools, &path, &expect))?;
+        let (Some(info), Some(size)) = (&state.input, staged.size) else { return Ok(()) };
+        let times = ExpectedTimes { time_base: info.format.time_base, pts: &state.pts };
+        let expect = Expect { frames: state.frames_read, size, times: Some(times) };
+        state.stages.time("verify", state.frames_read, || halfpipe_media::verify(&self.shared.tools, &staged.path, expect))?;
         Ok(())
     }
 
@@ -374,7 +381,7 @@ impl Host {
         let rig = self.shared.body(body)?;
         let stages = state.stages.clone();
         let start = Instant::now();
-        let made = crate::motion::export(job, &rig, &poses)?;
+        let made = crate::motion::export(job, &rig, needs.provenance.licences.get(body).map_or("", String::as_str), &poses)?;
         stages.add("motion", start.elapsed(), state.frames_read);
         state.warnings.extend(made.warnings);
         state.grants.outputs.extend(made.staged);
@@ -393,6 +400,16 @@ impl Host {
     }
 }
 
+/// A failure that the guest reported; staged files are called by the names their owner knows.
+fn reported(state: &JobState, kind: FaultKind, message: &str) -> RuntimeError {
+    let mut message = message.to_owned();
+    for staged in state.grants.outputs.values() {
+        let name = staged.target.as_ref().unwrap_or(&staged.path);
+        message = message.replace(&staged.path.display().to_string(), &name.display().to_string());
+    }
+    RuntimeError::Reported { kind, message }
+}
+
 /// Times of a job.
 struct Outcome {
     wall: f64,
@@ -409,6 +426,7 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
         message: format!("reports settings that are not JSON: {e}"),
     })?;
     let mut warnings = state.warnings.clone();
+    warnings.extend(state.source_warnings.iter().map(|m| Warning { code: "input".into(), message: m.clone() }));
     warnings.extend(report.warnings.into_iter().map(|w| Warning { code: w.code, message: w.message }));
     if needs.provenance.adapter_software {
         let message = format!("bodies were drawn by the software adapter {}", needs.provenance.adapter);
@@ -446,7 +464,7 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
             statuses: report.statuses.into_iter().collect(),
             other: report.counts.into_iter().collect(),
         },
-        settings: json!({ "batch": job.batch, "quality": job.quality, "preset": job.preset, "window": job.window, "guest": settings }),
+        settings: json!({ "batch": job.batch, "quality": job.quality, "preset": job.preset, "window": job.window.map(|w| [w.start_secs, w.end_secs]), "guest": settings }),
         wall_seconds: outcome.wall,
         load_seconds: outcome.load,
         frames_per_second: report.frames as f64 / outcome.wall.max(1e-9),

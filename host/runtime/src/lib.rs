@@ -3,6 +3,9 @@
 //! Start at [`Host`] (what all jobs share) and [`Host::run`] (one job). Engines meet WIT types only under
 //! `interfaces/`; everything a guest holds is in [`resources`] and dies with its store.
 
+// the engines' types are deep: wgpu's resources stand behind the renderer handle
+#![recursion_limit = "256"]
+
 pub mod accounting;
 pub mod bindings;
 pub mod error;

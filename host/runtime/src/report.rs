@@ -26,7 +26,7 @@ pub struct InputFacts {
     /// Seconds, where the container says so.
     pub duration_seconds: Option<f64>,
     /// Degrees of rotation metadata that were applied.
-    pub rotation: i32,
+    pub rotation: u16,
     /// Video codec.
     pub codec: String,
     /// Number of audio streams.

@@ -103,7 +103,7 @@ impl MeshHandle {
 /// `halfpipe:scene/render.renderer`.
 pub struct RendererHandle {
     /// The renderer.
-    pub renderer: Renderer,
+    pub renderer: Arc<Renderer>,
 }
 
 /// `halfpipe:scene/render.coverage`.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use halfpipe_core::{ByteBudget, Pending, StageClock};
-use halfpipe_media::{EncodeOptions, Tools, VideoInfo};
+use halfpipe_media::{MediaError, Tools, VideoInfo, Window};
 use halfpipe_nn::{BodyRig, Catalog, NnLane};
 use halfpipe_render::DrawLane;
 use wasmtime::component::ResourceTable;
@@ -13,6 +13,7 @@ use wasmtime::{StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::accounting::GuestClock;
+use crate::error::FaultKind;
 use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::progress::{Progress, Stage};
@@ -44,6 +45,8 @@ pub struct Shared {
     pub tools: Tools,
     /// Models and bodies by name.
     pub catalog: Arc<Catalog>,
+    /// Folder of the model files.
+    pub models_dir: std::path::PathBuf,
     /// Bodies loaded so far.
     pub bodies: Mutex<BTreeMap<String, Arc<BodyRig>>>,
 }
@@ -81,14 +84,20 @@ pub struct JobState {
     pub models: BTreeSet<String>,
     /// Objects.
     pub grants: Grants,
-    /// Part of the input to read, seconds from start to end.
-    pub window: Option<(f64, f64)>,
-    /// Encoder settings.
-    pub encode: EncodeOptions,
+    /// Part of the input to read.
+    pub window: Option<Window>,
+    /// Constant rate factor, where the job says so.
+    pub quality: Option<u8>,
+    /// x264 preset, where the job says so.
+    pub preset: Option<String>,
     /// Facts of the opened input.
     pub input: Option<VideoInfo>,
     /// Frames read so far.
     pub frames_read: u64,
+    /// Their timestamps, ticks of the input's time base.
+    pub pts: Vec<i64>,
+    /// What reading the input turned up.
+    pub source_warnings: Vec<String>,
     /// Whether the input was read to its end.
     pub input_ended: bool,
     /// Frames written so far, and bytes of data files.
@@ -105,6 +114,10 @@ pub struct JobState {
     pub frames_drawn: u64,
     /// Warnings of the host.
     pub warnings: Vec<Warning>,
+    /// Wait for each piece of work before the next is queued: the baseline that benches compare with.
+    pub lockstep: bool,
+    /// Whose fault the last failed call on the input was, for errors that pass through the guest.
+    pub input_fault: Option<FaultKind>,
     /// Stop request.
     pub cancel: CancelToken,
     /// Where progress goes.
@@ -138,6 +151,21 @@ impl JobState {
         self.clock.called();
     }
 
+    /// In lockstep, waits for a promise; what it ended with is told by whoever uses it.
+    pub fn pace<T: Send + Sync + 'static>(&self, pending: &Pending<T>) -> impl Future<Output = ()> + Send + use<T> {
+        let wait = self.lockstep.then(|| pending.wait());
+        async {
+            if let Some(wait) = wait {
+                wait.await.ok();
+            }
+        }
+    }
+
+    /// Keeps in mind whose fault a failed call on the input was.
+    pub fn blame<T>(&mut self, result: Result<T, MediaError>) -> Result<T, MediaError> {
+        result.inspect_err(|e| self.input_fault = Some(if e.is_bad_input() { FaultKind::BadInput } else { FaultKind::Failed }))
+    }
+
     /// Tells the outside how far things are.
     pub fn tell(&self, stage: Stage, done: u64, total: Option<u64>) {
         (self.progress)(Progress { stage, done, total });
@@ -167,7 +195,7 @@ impl JobState {
     ///
     /// # Errors
     /// A sentence naming the body where it is missing, altered or not granted.
-    pub fn body(&self, name: &str) -> Result<Arc<BodyRig>, crate::error::HostError> {
+    pub fn rig(&self, name: &str) -> Result<Arc<BodyRig>, crate::error::HostError> {
         use crate::bindings::halfpipe::media::errors::Error;
         if !self.models.contains(name) {
             return Err(Error::Denied(format!("the body {name} is not among what this guest said it needs ({})", self.model_names())).into());
@@ -187,12 +215,12 @@ impl Shared {
     ///
     /// # Errors
     /// As [`BodyRig::load`].
-    pub fn body(&self, name: &str) -> Result<Arc<BodyRig>, halfpipe_nn::CatalogError> {
+    pub fn body(&self, name: &str) -> Result<Arc<BodyRig>, halfpipe_nn::NnError> {
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rig) = bodies.get(name) {
             return Ok(Arc::clone(rig));
         }
-        let rig = Arc::new(BodyRig::load(&self.catalog, name)?);
+        let rig = Arc::new(BodyRig::load(self.catalog.body(name)?, &self.models_dir)?);
         bodies.insert(name.to_owned(), Arc::clone(&rig));
         Ok(rig)
     }

@@ -192,6 +192,33 @@ pub enum Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Whom to credit.
+    #[must_use]
+    pub fn credit(self) -> &'a str {
+        match self {
+            Self::Model(m) => &m.credit,
+            Self::Body(b) => &b.credit,
+        }
+    }
+
+    /// What it is, one sentence.
+    #[must_use]
+    pub fn summary(self) -> &'a str {
+        match self {
+            Self::Model(m) => &m.summary,
+            Self::Body(b) => &b.summary,
+        }
+    }
+
+    /// Size of the .onnx file in bytes, as the catalog states it.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Model(m) => m.bytes,
+            Self::Body(b) => b.bytes,
+        }
+    }
+
     /// Name that guests ask for.
     #[must_use]
     pub fn name(self) -> &'a str {

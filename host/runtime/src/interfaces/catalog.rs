@@ -1,5 +1,7 @@
 //! `halfpipe:job/catalog`: rigs and model facts as data.
 
+use halfpipe_nn::catalog::Entry;
+
 use crate::bindings::halfpipe::job::catalog::{Host, Joint, Landmark, ModelFacts, Port, Rig};
 use crate::bindings::halfpipe::media::errors::Error;
 use crate::bindings::halfpipe::scene::meshes::{Mat3, Vec3};
@@ -13,26 +15,32 @@ const fn vec3(v: [f32; 3]) -> Vec3 {
 impl Host for JobState {
     async fn body(&mut self, name: String) -> Result<Rig, HostError> {
         self.touch();
-        let rig = self.body(&name)?;
-        let joints = rig
-            .joints
-            .iter()
-            .map(|j| Joint {
-                name: j.name.clone(),
-                parent: j.parent.map(|p| p as u32),
-                rest: vec3(j.rest),
-                shape: j.shape.iter().copied().map(vec3).collect(),
-                bind: Mat3 { row0: vec3(j.bind[0]), row1: vec3(j.bind[1]), row2: vec3(j.bind[2]) },
+        let rig = self.rig(&name)?;
+        let joints = (0..rig.joint_names.len())
+            .map(|j| {
+                let [row0, row1, row2] = rig.bind_rotation[j].map(vec3);
+                Joint {
+                    name: rig.joint_names[j].clone(),
+                    parent: rig.parents[j],
+                    rest: vec3(rig.j_template[j]),
+                    shape: rig.joint_shape(j).into_iter().map(vec3).collect(),
+                    bind: Mat3 { row0, row1, row2 },
+                }
             })
             .collect();
         let landmarks = rig
-            .landmarks
+            .landmark_names
             .iter()
-            .map(|l| Landmark {
-                name: l.name.clone(),
-                rest: vec3(l.rest),
-                shape: l.shape.iter().copied().map(vec3).collect(),
-                bones: l.bones.clone(),
+            .zip(&rig.landmark_vertex)
+            .map(|(name, vertex)| {
+                let v = *vertex as usize;
+                let bones = rig.skin_index[v].iter().zip(rig.skin_weight[v]).filter(|(_, w)| *w > 0.0);
+                Landmark {
+                    name: name.clone(),
+                    rest: vec3(rig.v_template[v]),
+                    shape: rig.vertex_shape(v).into_iter().map(vec3).collect(),
+                    bones: bones.map(|(bone, weight)| (u32::from(*bone), weight)).collect(),
+                }
             })
             .collect();
         Ok(Rig { shape_names: rig.shape_names.clone(), joints, landmarks })
@@ -44,11 +52,16 @@ impl Host for JobState {
             let names = self.model_names();
             return Err(Error::Denied(format!("the model {name} is not among what this guest said it needs ({names})")).into());
         }
-        let facts = self.shared()?.catalog.model(&name).map_err(|e| Error::NotFound(e.to_string()))?;
-        let ports = |ports: &[halfpipe_nn::Port]| {
+        let shared = self.shared()?;
+        let entry = shared.catalog.entry(&name).map_err(|e| Error::NotFound(e.to_string()))?;
+        let ports = |ports: &[halfpipe_nn::catalog::PortEntry]| {
             ports.iter().map(|p| Port { name: p.name.clone(), dimensions: p.dims.iter().map(|d| *d as u32).collect() }).collect()
         };
+        let (mean, std) = match entry {
+            Entry::Model(model) => (model.mean, model.std),
+            Entry::Body(_) => (None, None),
+        };
         let triple = |v: Option<[f32; 3]>| v.map(|v| (v[0], v[1], v[2]));
-        Ok(ModelFacts { inputs: ports(&facts.inputs), outputs: ports(&facts.outputs), mean: triple(facts.mean), std: triple(facts.std) })
+        Ok(ModelFacts { inputs: ports(entry.inputs()), outputs: ports(entry.outputs()), mean: triple(mean), std: triple(std) })
     }
 }

@@ -16,8 +16,9 @@ const fn normalization(n: &Normalization) -> core::Normalization {
 
 impl JobState {
     /// Hands out a tensor whose size is known before it is computed, booked at once.
-    fn hand_out(&mut self, tensor: Pending<halfpipe_nn::Tensor>, bytes: u64) -> Result<Resource<TensorHandle>, HostError> {
+    async fn hand_out(&mut self, tensor: Pending<halfpipe_nn::Tensor>, bytes: u64) -> Result<Resource<TensorHandle>, HostError> {
         let lease = self.budget.try_take(bytes)?;
+        self.pace(&tensor).await;
         let value = tensor.map(|t| Ok(BookedTensor { tensor: halfpipe_nn::Tensor::clone(&t), lease }));
         Ok(self.table.push(TensorHandle { value })?)
     }
@@ -69,7 +70,7 @@ impl HostFrameBatch for JobState {
             .letterbox(&batch, &frames, size, normalization(&norm), &self.stages)
             .await
             .map_err(|e| Error::InvalidArgument(e.to_string()))?;
-        let tensor = self.hand_out(tensor, tensor_bytes(frames.len(), target.width, target.height))?;
+        let tensor = self.hand_out(tensor, tensor_bytes(frames.len(), target.width, target.height)).await?;
         Ok(Letterboxed { tensor, scale_x: map.scale[0], scale_y: map.scale[1], offset_x: map.offset[0], offset_y: map.offset[1] })
     }
 
@@ -92,7 +93,7 @@ impl HostFrameBatch for JobState {
             .crops(&batch, &crops, side, normalization(&norm), &self.stages)
             .await
             .map_err(|e| Error::InvalidArgument(e.to_string()))?;
-        self.hand_out(tensor, tensor_bytes(crops.len(), side, side))
+        self.hand_out(tensor, tensor_bytes(crops.len(), side, side)).await
     }
 
     async fn drop(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<()> {

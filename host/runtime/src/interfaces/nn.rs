@@ -20,7 +20,7 @@ impl JobState {
         let (resolver, booked) = Pending::new(computed.origin());
         tokio::spawn(async move {
             match computed.wait().await {
-                Ok(tensor) => match budget.try_take(tensor.bytes() as u64) {
+                Ok(tensor) => match budget.try_take(tensor.as_bytes().len() as u64) {
                     Ok(lease) => resolver.resolve(BookedTensor { tensor: Tensor::clone(&tensor), lease }),
                     Err(over) => resolver.fail(format!("the handles of this job: {over}; drop frames and tensors that are no longer needed")),
                 },
@@ -36,7 +36,7 @@ impl tensor::HostTensor for JobState {
         self.touch();
         // the standard's constructor cannot fail, so a bad tensor is a trap that says why
         let dims: Vec<usize> = dimensions.iter().map(|d| *d as usize).collect();
-        let tensor = Tensor::from_bytes(&dims, host_type(ty), &data).map_err(|e| wasmtime::Error::msg(format!("tensor constructor: {e}")))?;
+        let tensor = Tensor::from_bytes(dims, host_type(ty), &data).map_err(|e| wasmtime::Error::msg(format!("tensor constructor: {e}")))?;
         let lease = self.budget.try_take(data.len() as u64).map_err(|e| wasmtime::Error::msg(format!("tensor constructor: {e}")))?;
         Ok(self.table.push(TensorHandle { value: Pending::ready(BookedTensor { tensor, lease }) })?)
     }
@@ -82,12 +82,52 @@ impl errors::HostError for JobState {
     }
 }
 
-impl errors::Host for JobState {
-    fn convert_error(&mut self, error: NnHostError) -> wasmtime::Result<Resource<NnErrorHandle>> {
-        match error {
-            NnHostError::Guest(code, message) => Ok(self.table.push(NnErrorHandle { code, message })?),
-            NnHostError::Trap(e) => Err(e),
+impl errors::Host for JobState {}
+
+/// What a fallible call of the standard gives: a value or an error resource, or a trap.
+type Answer<T> = wasmtime::Result<Result<T, Resource<NnErrorHandle>>>;
+
+impl JobState {
+    /// Turns an error into the resource that the standard's calls give.
+    fn answer<T>(&mut self, result: Result<T, NnHostError>) -> Answer<T> {
+        match result {
+            Ok(value) => Ok(Ok(value)),
+            Err(NnHostError::Guest(code, message)) => Ok(Err(self.table.push(NnErrorHandle { code, message })?)),
+            Err(NnHostError::Trap(e)) => Err(e),
         }
+    }
+
+    async fn load_graph(&mut self, name: &str) -> Result<Resource<GraphHandle>, NnHostError> {
+        if !self.models.contains(name) {
+            let message = format!("the model {name} is not among what this guest said it needs ({})", self.model_names());
+            return Err(NnHostError::Guest(ErrorCode::Security, message));
+        }
+        let model = self.shared()?.nn.load(name).await.map_err(|e| NnHostError::Guest(ErrorCode::NotFound, e.to_string()))?;
+        Ok(self.table.push(GraphHandle { model })?)
+    }
+
+    async fn queue_inference(
+        &mut self,
+        this: &Resource<ContextHandle>,
+        inputs: Vec<(String, Resource<TensorHandle>)>,
+    ) -> Result<Vec<(String, Resource<TensorHandle>)>, NnHostError> {
+        let model = self.table.get(this)?.model.clone();
+        if inputs.len() > MOST_INPUTS {
+            return Err(NnHostError::Guest(ErrorCode::InvalidArgument, format!("{} inputs are more than any model has", inputs.len())));
+        }
+        let mut named = Vec::with_capacity(inputs.len());
+        for (name, tensor) in inputs {
+            let handle = self.table.delete(tensor)?;
+            named.push((name, handle.value.map(|booked| Ok(booked.tensor.clone()))));
+        }
+        let outputs = self.shared()?.nn.compute(&model, named, &self.stages).await?;
+        let mut result = Vec::with_capacity(outputs.len());
+        for (name, value) in outputs {
+            let value = self.book(value);
+            self.pace(&value).await;
+            result.push((name, self.table.push(TensorHandle { value })?));
+        }
+        Ok(result)
     }
 }
 
@@ -97,28 +137,25 @@ impl graph::Host for JobState {
         _builders: Vec<Vec<u8>>,
         _encoding: graph::GraphEncoding,
         _target: graph::ExecutionTarget,
-    ) -> Result<Resource<GraphHandle>, NnHostError> {
+    ) -> Answer<Resource<GraphHandle>> {
         self.touch();
         let message = "models come from the catalog: use load-by-name with a name that the guest's `needs` returned".to_owned();
-        Err(NnHostError::Guest(ErrorCode::Security, message))
+        self.answer(Err(NnHostError::Guest(ErrorCode::Security, message)))
     }
 
-    async fn load_by_name(&mut self, name: String) -> Result<Resource<GraphHandle>, NnHostError> {
+    async fn load_by_name(&mut self, name: String) -> Answer<Resource<GraphHandle>> {
         self.touch();
-        if !self.models.contains(&name) {
-            let message = format!("the model {name} is not among what this guest said it needs ({})", self.model_names());
-            return Err(NnHostError::Guest(ErrorCode::Security, message));
-        }
-        let model = self.shared()?.nn.load(&name).await.map_err(|e| NnHostError::Guest(ErrorCode::NotFound, e.to_string()))?;
-        Ok(self.table.push(GraphHandle { model })?)
+        let loaded = self.load_graph(&name).await;
+        self.answer(loaded)
     }
 }
 
 impl graph::HostGraph for JobState {
-    async fn init_execution_context(&mut self, this: Resource<GraphHandle>) -> Result<Resource<ContextHandle>, NnHostError> {
+    async fn init_execution_context(&mut self, this: Resource<GraphHandle>) -> Answer<Resource<ContextHandle>> {
         self.touch();
         let model = self.table.get(&this)?.model.clone();
-        Ok(self.table.push(ContextHandle { model })?)
+        let pushed = self.table.push(ContextHandle { model }).map_err(NnHostError::from);
+        self.answer(pushed)
     }
     async fn drop(&mut self, this: Resource<GraphHandle>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
@@ -133,24 +170,10 @@ impl inference::HostGraphExecutionContext for JobState {
         &mut self,
         this: Resource<ContextHandle>,
         inputs: Vec<(String, Resource<TensorHandle>)>,
-    ) -> Result<Vec<(String, Resource<TensorHandle>)>, NnHostError> {
+    ) -> Answer<Vec<(String, Resource<TensorHandle>)>> {
         self.touch();
-        let model = self.table.get(&this)?.model.clone();
-        if inputs.len() > MOST_INPUTS {
-            return Err(NnHostError::Guest(ErrorCode::InvalidArgument, format!("{} inputs are more than any model has", inputs.len())));
-        }
-        let mut named = Vec::with_capacity(inputs.len());
-        for (name, tensor) in inputs {
-            let handle = self.table.delete(tensor)?;
-            named.push((name, handle.value.map(|booked| Ok(booked.tensor.clone()))));
-        }
-        let outputs = self.shared()?.nn.compute(&model, named, &self.stages).await?;
-        let mut result = Vec::with_capacity(outputs.len());
-        for (name, value) in outputs {
-            let value = self.book(value);
-            result.push((name, self.table.push(TensorHandle { value })?));
-        }
-        Ok(result)
+        let queued = self.queue_inference(&this, inputs).await;
+        self.answer(queued)
     }
     async fn drop(&mut self, this: Resource<ContextHandle>) -> wasmtime::Result<()> {
         self.table.delete(this)?;

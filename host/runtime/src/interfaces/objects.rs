@@ -2,8 +2,8 @@
 
 use std::io::{BufWriter, Write};
 
-use halfpipe_core::{Size, VideoFormat};
-use halfpipe_media::{DecodeOptions, FfmpegSink, FfmpegSource};
+use halfpipe_core::{ByteBudget, Size, VideoFormat};
+use halfpipe_media::{DecodeOptions, EncodeOptions, FfmpegSink, FfmpegSource, SourceFile};
 use wasmtime::component::Resource;
 
 use crate::bindings::halfpipe::job::objects::{Host, HostFile};
@@ -23,6 +23,11 @@ impl JobState {
     fn denied(&self, what: &str, wanted: &str, granted: impl Iterator<Item = String>) -> HostError {
         let granted: Vec<String> = granted.collect();
         Error::Denied(format!("this job was not granted {what} {wanted:?} (granted: {})", granted.join(", "))).into()
+    }
+
+    /// A queue of frames before or behind the guest; in lockstep it holds one batch at a time.
+    fn queue(&self) -> ByteBudget {
+        ByteBudget::new(if self.lockstep { 1 } else { QUEUE_BYTES })
     }
 
     /// The staged output of a role, taken by the guest once.
@@ -46,13 +51,11 @@ impl Host for JobState {
         let Some(path) = self.grants.inputs.get(&wanted).cloned() else {
             return Err(self.denied("the input", &wanted, self.grants.inputs.keys().cloned()));
         };
-        let options = DecodeOptions {
-            window: self.window,
-            ahead: halfpipe_core::ByteBudget::new(QUEUE_BYTES),
-            clock: self.stages.clone(),
-            ..DecodeOptions::default()
-        };
-        let source = FfmpegSource::open(&self.shared()?.tools, &path, options)?;
+        let mut options = DecodeOptions::new(self.queue());
+        options.window = self.window;
+        options.clock = self.stages.clone();
+        let opened = FfmpegSource::open(&self.shared()?.tools, &path, options);
+        let source = self.blame(opened)?;
         if wanted == role::INPUT {
             self.input = Some(halfpipe_media::FrameSource::info(&source).clone());
         }
@@ -72,14 +75,18 @@ impl Host for JobState {
             return Err(Error::InvalidArgument("quality must be 0 to 51".into()).into());
         }
         let path = self.start_output(&wanted)?;
-        let mut options = self.encode.clone();
-        options.format = Some(VideoFormat { size, ..info.format });
-        options.quality = encoding.quality.or(options.quality);
-        options.source = self.grants.inputs.get(role::INPUT).cloned();
-        options.info = Some(info);
+        let mut options = EncodeOptions::new(VideoFormat { size, ..info.format }, info.frame_rate, self.queue());
+        if let Some(input) = self.grants.inputs.get(role::INPUT) {
+            options.source = Some(SourceFile { path: input.clone(), info });
+        }
         options.window = self.window;
-        options.queue = halfpipe_core::ByteBudget::new(QUEUE_BYTES);
         options.clock = self.stages.clone();
+        if let Some(quality) = self.quality.or(encoding.quality) {
+            options.quality = quality;
+        }
+        if let Some(preset) = &self.preset {
+            options.preset.clone_from(preset);
+        }
         let sink = FfmpegSink::create(&self.shared()?.tools, &path, options)?;
         Ok(self.table.push(SinkHandle { sink: Box::new(sink), role: wanted, size })?)
     }

@@ -7,6 +7,8 @@ use crate::state::JobState;
 /// Longest section name, and the most different ones, so that the book stays small.
 const LONGEST_NAME: usize = 32;
 
+impl crate::bindings::halfpipe::job::types::Host for JobState {}
+
 impl Host for JobState {
     async fn report(&mut self, stage: WitStage, done: u64, total: Option<u64>) -> wasmtime::Result<bool> {
         self.touch();

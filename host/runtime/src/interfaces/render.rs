@@ -5,7 +5,6 @@ use std::sync::Arc;
 use halfpipe_core as core;
 use wasmtime::component::Resource;
 
-use crate::bindings::halfpipe::media::errors::Error;
 use crate::bindings::halfpipe::media::frames::Size;
 use crate::bindings::halfpipe::scene::meshes::{self, HostMeshBatch, Vec3};
 use crate::bindings::halfpipe::scene::render::{self, Drawing, HostCoverage, HostRenderer, Layout, Look, Pinhole, Placement};
@@ -23,7 +22,7 @@ impl HostMeshBatch for JobState {
     async fn from_vertices(&mut self, vertices: Resource<TensorHandle>, body: String) -> Result<Resource<MeshHandle>, HostError> {
         self.touch();
         let vertices = self.table.delete(vertices)?.value;
-        let topology = self.body(&body)?.topology();
+        let topology = self.rig(&body)?.topology();
         Ok(self.table.push(MeshHandle { vertices, topology })?)
     }
 
@@ -53,8 +52,8 @@ impl HostRenderer for JobState {
             opacity: look.opacity,
             supersample: look.supersample,
         };
-        let renderer = self.shared()?.draw.renderer(core::Size::new(size.width, size.height), look)?;
-        Ok(self.table.push(RendererHandle { renderer })?)
+        let renderer = self.shared()?.draw.renderer(core::Size::new(size.width, size.height), look)?.with_clock(self.stages.clone());
+        Ok(self.table.push(RendererHandle { renderer: Arc::new(renderer) })?)
     }
 
     async fn output_size(&mut self, this: Resource<RendererHandle>) -> wasmtime::Result<Size> {
@@ -86,8 +85,9 @@ impl HostRenderer for JobState {
         let in_frames: Vec<u32> = placements.iter().map(|p| p.frame).collect();
         let first_index = frames.batch.first_index;
         let camera = core::Pinhole { focal: camera.focal, center: [camera.center_x, camera.center_y] };
-        let renderer = self.table.get(&this)?.renderer.clone();
-        let drawing = renderer.draw(frames.batch, bodies, placements, camera, &self.stages).await?;
+        let renderer = Arc::clone(&self.table.get(&this)?.renderer);
+        let drawing = renderer.draw(frames.batch, bodies, placements, camera).await?;
+        self.pace(&drawing.frames.pictures).await;
         if !in_frames.is_empty() {
             self.drawn.push(DrawnBatch { first_index, frames: in_frames, pixels: drawing.coverage.clone() });
         }

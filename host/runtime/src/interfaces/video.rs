@@ -37,12 +37,15 @@ impl HostSource for JobState {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled.into());
         }
-        let Some(batch) = self.table.get_mut(&this)?.source.next(max as usize).await? else {
+        let next = self.table.get_mut(&this)?.source.next(max as usize).await;
+        let Some(batch) = self.blame(next)? else {
             self.input_ended = true;
+            self.source_warnings = self.table.get(&this)?.source.report().warnings();
             return Ok(None);
         };
         self.clock.progressed();
         self.frames_read += batch.len() as u64;
+        self.pts.extend(batch.pts.iter());
         let lease = Arc::new(self.budget.try_take(batch.bytes())?);
         Ok(Some(self.table.push(FramesHandle { batch, lease })?))
     }
@@ -79,6 +82,7 @@ impl HostSink for JobState {
         if let Some(staged) = self.grants.outputs.get_mut(&role) {
             staged.finished = true;
             staged.frames = Some(written.frames);
+            staged.size = Some(written.size);
             staged.bytes = written.bytes;
         }
         Ok(Written { frames: written.frames, bytes: written.bytes })

@@ -1,0 +1,290 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Draws a 3D body over every person in a video and writes the motion as data.
+#[derive(Debug, Parser)]
+#[command(name = "halfpipe", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// More log lines on stderr (twice for debugging); HALFPIPE_LOG takes filters
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Exit codes, shown in the help and kept by `exit.rs`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed
+  2    the command line is wrong
+  3    the input, an output path or an option is wrong
+  4    something is missing here: ffmpeg, a model, the ONNX Runtime library, a GPU, disk space
+  5    the pipeline component broke a rule
+  130  stopped by Ctrl-C";
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline on a video
+    Run(Box<RunArgs>),
+    /// Check that everything a job needs is here and works
+    Doctor(DoctorArgs),
+    /// List the models, or check their files
+    Models(ModelsArgs),
+    /// Look at pipeline components
+    Guest(GuestArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  halfpipe run jump.mp4 -o jump_overlay.mp4
+  halfpipe run jump.mp4 -o overlay.mp4 --poses poses.jsonl --glb motion.glb --bvh motion.bvh
+  halfpipe run jump.mov -o side.mp4 --layout side-by-side --opacity 0.8 --people 1
+  halfpipe run jump.mp4 --poses poses.jsonl --from 2.5 --to 4        # data only, part of the clip
+  halfpipe run jump.mp4 -o out.mp4 --device cuda --renderer hardware  # fail rather than fall back
+  halfpipe run jump.mp4 -o out.mp4 --pipeline my_pipeline.wasm --set speed=2 --json";
+
+/// Where models and pipelines are.
+#[derive(Debug, Clone, Args)]
+pub struct Places {
+    /// Folder of model files [default: the user cache, where `make models` puts them]
+    #[arg(long, env = "HALFPIPE_MODELS", value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Further catalog of models, added to the built-in one
+    #[arg(long, env = "HALFPIPE_CATALOG", value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+    /// ONNX Runtime library [default: the user cache, then the system]
+    #[arg(long, env = "HALFPIPE_ORT_LIB", value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+    /// Folder of pipeline components [default: `guests` beside this program]
+    #[arg(long, env = "HALFPIPE_GUESTS", value_name = "DIR")]
+    pub guests: Option<PathBuf>,
+}
+
+/// Where the work is done.
+#[derive(Debug, Clone, Args)]
+pub struct Devices {
+    /// Where networks run; anything but auto fails where it is not there
+    #[arg(long, env = "HALFPIPE_DEVICE", value_enum, default_value_t = DeviceArg::Auto)]
+    pub device: DeviceArg,
+    /// Which GPU, where there are several
+    #[arg(long, env = "HALFPIPE_GPU", default_value_t = 0, value_name = "N")]
+    pub gpu: u32,
+    /// Where bodies are drawn; hardware fails where there is no GPU
+    #[arg(long, env = "HALFPIPE_RENDERER", value_enum, default_value_t = RendererArg::Auto)]
+    pub renderer: RendererArg,
+    /// Threads a network may use [default: one a core]
+    #[arg(long, env = "HALFPIPE_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+}
+
+/// `halfpipe run`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    /// The video: any container and codec ffmpeg reads
+    pub input: PathBuf,
+    /// The overlay video (.mp4, .mov or .mkv): H.264, the input's rate, timestamps and sound
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Poses, one JSON line a frame
+    #[arg(long, value_name = "FILE")]
+    pub poses: Option<PathBuf>,
+    /// Skinned, animated glTF
+    #[arg(long, value_name = "FILE")]
+    pub glb: Option<PathBuf>,
+    /// Biovision motion of the longest track; further tracks beside it
+    #[arg(long, value_name = "FILE")]
+    pub bvh: Option<PathBuf>,
+    /// The report as a JSON file
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Print the report as JSON on stdout, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+    /// No progress
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Replace output files that exist
+    #[arg(short = 'y', long)]
+    pub overwrite: bool,
+
+    /// The pipeline: a name in the guests' folder, or a .wasm file
+    #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay", value_name = "NAME|FILE")]
+    pub pipeline: String,
+    /// An option of the pipeline (see `halfpipe guest inspect`); the value is JSON or a plain word
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, serde_json::Value)>,
+    /// Most people to follow
+    #[arg(long, value_name = "N")]
+    pub people: Option<u32>,
+    /// Opacity of bodies, 0 to 1
+    #[arg(long, value_name = "X")]
+    pub opacity: Option<f64>,
+    /// What the video shows
+    #[arg(long, value_enum)]
+    pub layout: Option<LayoutArg>,
+    /// Landmark network: lite is fastest, heavy most exact
+    #[arg(long, value_enum)]
+    pub landmarks: Option<LandmarksArg>,
+
+    /// Start of the part to work on, seconds on the input's own clock
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, requires = "to")]
+    pub from: f64,
+    /// End of that part (not in it)
+    #[arg(long, value_name = "SECONDS")]
+    pub to: Option<f64>,
+    /// Frames a batch: larger ones suit GPUs, smaller ones need less memory
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub batch: u32,
+    /// x264 constant rate factor, 0 (lossless) to 51 [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=51))]
+    pub quality: Option<u8>,
+    /// x264 preset [default: veryfast]
+    #[arg(long, value_name = "NAME", value_parser = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"])]
+    pub preset: Option<String>,
+    /// Longest time the job may take
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+
+    /// Where things are
+    #[command(flatten)]
+    pub places: Places,
+    /// Where the work is done
+    #[command(flatten)]
+    pub devices: Devices,
+}
+
+/// `halfpipe doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where things are
+    #[command(flatten)]
+    pub places: Places,
+    /// Where the work is done
+    #[command(flatten)]
+    pub devices: Devices,
+}
+
+/// `halfpipe models`.
+#[derive(Debug, Clone, Args)]
+pub struct ModelsArgs {
+    /// Compare every file with its digest
+    #[arg(long)]
+    pub check: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where things are
+    #[command(flatten)]
+    pub places: Places,
+}
+
+/// `halfpipe guest`.
+#[derive(Debug, Clone, Args)]
+pub struct GuestArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: GuestCommand,
+}
+
+/// `halfpipe guest ...`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum GuestCommand {
+    /// Name, version, digest, interfaces, models and options of a component
+    Inspect {
+        /// A name in the guests' folder, or a .wasm file
+        pipeline: String,
+        /// Print as JSON
+        #[arg(long)]
+        json: bool,
+        /// Where things are
+        #[command(flatten)]
+        places: Places,
+    },
+    /// The components in the guests' folder
+    List {
+        /// Where things are
+        #[command(flatten)]
+        places: Places,
+    },
+}
+
+/// Where networks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// CUDA where it works, else the CPU; the report says which
+    Auto,
+    /// The CPU
+    Cpu,
+    /// An NVIDIA GPU
+    Cuda,
+    /// An NVIDIA GPU through TensorRT
+    Tensorrt,
+}
+
+/// Where bodies are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RendererArg {
+    /// A GPU where there is one, else the software adapter; the report says which
+    Auto,
+    /// A GPU
+    Hardware,
+    /// The software adapter
+    Software,
+}
+
+/// What the video shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayoutArg {
+    /// Bodies over the frame
+    Overlay,
+    /// Bodies on a plain background
+    MeshOnly,
+    /// Frame left, overlay right
+    SideBySide,
+}
+
+/// The landmark network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LandmarksArg {
+    /// Fastest
+    Lite,
+    /// Default
+    Full,
+    /// Most exact
+    Heavy,
+}
+
+/// `key=value`, the value as JSON where it is JSON, else as a string.
+fn key_value(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.to_owned()));
+    Ok((key.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn values_are_json_or_words() {
+        assert_eq!(key_value("a=2").unwrap(), ("a".into(), serde_json::json!(2)));
+        assert_eq!(key_value("a=b=c").unwrap(), ("a".into(), serde_json::json!("b=c")));
+        assert!(key_value("a").is_err());
+    }
+}

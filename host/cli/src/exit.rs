@@ -1,0 +1,76 @@
+//! Exit codes, as the help documents them.
+
+use std::process::ExitCode;
+
+use halfpipe_runtime::{FaultKind, RuntimeError};
+
+/// Prints the error in one line, its causes included, and turns the outcome into an exit code.
+pub fn finish(outcome: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let code = code(&error);
+    if code == 130 {
+        eprintln!("stopped; nothing was written");
+    } else {
+        eprintln!("error: {}", one_line(&error));
+    }
+    ExitCode::from(code)
+}
+
+/// Something is missing or wrong on this machine.
+#[derive(Debug)]
+pub struct Environment(pub String);
+
+impl std::fmt::Display for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::error::Error for Environment {}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<Environment>().is_some() {
+        return 4;
+    }
+    let Some(error) = error.downcast_ref::<RuntimeError>() else { return 1 };
+    match error.kind() {
+        FaultKind::BadInput => 3,
+        FaultKind::BadModel | FaultKind::Environment => 4,
+        FaultKind::BadGuest => 5,
+        FaultKind::Cancelled => 130,
+        FaultKind::Failed => 1,
+    }
+}
+
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // an outer error that already tells its cause must not tell it twice
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+    }
+    text.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_follow_the_kind_of_fault() {
+        assert_eq!(code(&RuntimeError::BadInput("x".into()).into()), 3);
+        assert_eq!(code(&RuntimeError::Cancelled.into()), 130);
+        assert_eq!(code(&RuntimeError::Guest { guest: "g".into(), message: "m".into() }.into()), 5);
+        assert_eq!(code(&Environment("no ffmpeg".into()).into()), 4);
+        assert_eq!(code(&anyhow::anyhow!("x")), 1);
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("disk full").context("cannot write a: disk full").context("job");
+        assert_eq!(one_line(&error), "job: cannot write a: disk full");
+    }
+}

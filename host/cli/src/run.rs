@@ -1,0 +1,133 @@
+//! `halfpipe run`: one video, one pipeline, here and now.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use halfpipe_media::Window;
+use halfpipe_runtime::{CancelToken, Job, JobReport, Limits, Outputs, RuntimeError};
+use serde_json::{Map, Value};
+
+use crate::args::{LandmarksArg, LayoutArg, RunArgs};
+use crate::bar::Bar;
+use crate::{places, summary};
+
+/// Runs the job and prints its report.
+pub fn run(args: RunArgs) -> anyhow::Result<()> {
+    check_outputs(&args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
+    let bar = Bar::new(args.quiet || args.json);
+    let cancel = CancelToken::default();
+    let report = runtime.block_on(async {
+        stop_on_signals(cancel.clone())?;
+        work(&args, &bar, &cancel).await
+    });
+    bar.clear();
+    let report = report?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", summary::text(&report));
+    }
+    Ok(())
+}
+
+async fn work(args: &RunArgs, bar: &Bar, cancel: &CancelToken) -> anyhow::Result<JobReport> {
+    let limits = Limits { wall: args.timeout.map(Duration::from_secs), ..Limits::default() };
+    if !args.input.exists() {
+        // the commonest mistake deserves an answer before models are loaded
+        halfpipe_media::probe(&halfpipe_media::Tools::find().map_err(RuntimeError::from)?, &args.input).map_err(RuntimeError::from)?;
+    }
+    let component = halfpipe_runtime::host::find_guest(&args.pipeline, &args.places.guests_dir()?)?;
+    let host = places::host(&args.places, &args.devices, limits)?;
+    let guest = host.load_guest(&component).await?;
+    let window = args.to.map(|to| Window::new(args.from, to)).transpose().map_err(|e| RuntimeError::BadInput(e.to_string()))?;
+    let show = bar.clone();
+    let job = Job {
+        id: format!("run-{}", std::process::id()),
+        guest,
+        input: args.input.clone(),
+        outputs: Outputs {
+            video: args.output.clone(),
+            poses: args.poses.clone(),
+            glb: args.glb.clone(),
+            bvh: args.bvh.clone(),
+            report: args.report.clone(),
+        },
+        options: Value::Object(options(args)),
+        batch: args.batch,
+        window,
+        quality: args.quality,
+        preset: args.preset.clone(),
+        lockstep: false,
+        cancel: cancel.clone(),
+        progress: std::sync::Arc::new(move |progress| show.show(progress)),
+    };
+    Ok(host.run(job).await?)
+}
+
+/// The pipeline's options: what was given, nothing else, so that its own defaults hold.
+fn options(args: &RunArgs) -> Map<String, Value> {
+    let mut options = Map::new();
+    if let Some(people) = args.people {
+        options.insert("people".into(), people.into());
+    }
+    if let Some(opacity) = args.opacity {
+        options.insert("opacity".into(), opacity.into());
+    }
+    if let Some(layout) = args.layout {
+        let name = match layout {
+            LayoutArg::Overlay => "overlay",
+            LayoutArg::MeshOnly => "mesh-only",
+            LayoutArg::SideBySide => "side-by-side",
+        };
+        options.insert("layout".into(), name.into());
+    }
+    if let Some(landmarks) = args.landmarks {
+        let name = match landmarks {
+            LandmarksArg::Lite => "lite",
+            LandmarksArg::Full => "full",
+            LandmarksArg::Heavy => "heavy",
+        };
+        options.insert("landmarks".into(), name.into());
+    }
+    options.extend(args.set.iter().cloned());
+    options
+}
+
+/// Refuses to replace files unasked, before any work is done.
+fn check_outputs(args: &RunArgs) -> anyhow::Result<()> {
+    let outputs = [&args.output, &args.poses, &args.glb, &args.bvh, &args.report];
+    if outputs.iter().all(|o| o.is_none()) {
+        let message = "nothing to write; give -o FILE, --poses FILE, --glb FILE or --bvh FILE".to_owned();
+        return Err(RuntimeError::BadInput(message).into());
+    }
+    let input = std::fs::canonicalize(&args.input).ok();
+    for output in outputs.into_iter().flatten() {
+        let same = input.is_some() && std::fs::canonicalize(output).ok() == input;
+        // the runtime has a better sentence for an output that is the input, or a folder
+        if !args.overwrite && !same && output.is_file() {
+            return Err(RuntimeError::BadInput(format!("{} exists; give -y to replace it, or another name", output.display())).into());
+        }
+    }
+    Ok(())
+}
+
+/// First signal: stop the job and clean up. Second: leave at once.
+fn stop_on_signals(cancel: CancelToken) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if !first {
+                std::process::exit(130);
+            }
+            cancel.cancel();
+        }
+    });
+    Ok(())
+}

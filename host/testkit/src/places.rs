@@ -1,0 +1,83 @@
+//! Where tests find what `make` has built. A missing piece fails the test with the command that makes it.
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The folder of cargo's output that this test runs from (`.../release`).
+///
+/// # Panics
+/// If the test was not started from cargo's own folders.
+#[must_use]
+pub fn profile_dir() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    // .../release/deps/test-123
+    exe.parent().and_then(Path::parent).unwrap().to_owned()
+}
+
+/// The folder of guest components.
+///
+/// # Panics
+/// If it is missing.
+#[must_use]
+pub fn guests() -> PathBuf {
+    let dir = std::env::var_os("HALFPIPE_GUESTS").map_or_else(|| profile_dir().join("../guests"), PathBuf::from);
+    assert!(dir.is_dir(), "{} is missing; run `make guests`", dir.display());
+    dir
+}
+
+/// One guest component.
+///
+/// # Panics
+/// If it is missing.
+#[must_use]
+pub fn guest(name: &str) -> PathBuf {
+    let file = guests().join(format!("{name}.wasm"));
+    assert!(file.is_file(), "{} is missing; run `make guests`", file.display());
+    file
+}
+
+/// The user cache of this project.
+fn cache() -> PathBuf {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    base.unwrap_or_else(|| PathBuf::from(".cache")).join("halfpipe")
+}
+
+/// The folder of model files.
+///
+/// # Panics
+/// If it is missing.
+#[must_use]
+pub fn models() -> PathBuf {
+    let dir = std::env::var_os("HALFPIPE_MODELS").map_or_else(|| cache().join("models"), PathBuf::from);
+    assert!(dir.is_dir(), "{} is missing; run `make models`", dir.display());
+    dir
+}
+
+/// A real clip: from the fixtures, or `sports2d_demo.mp4` from the package that ships it.
+///
+/// # Panics
+/// If it is missing.
+#[must_use]
+pub fn clip(name: &str) -> PathBuf {
+    let own = root().join("tests/fixtures/clips").join(name);
+    let fetched = cache().join("clips").join(name);
+    let file = if own.is_file() { own } else { fetched };
+    assert!(file.is_file(), "{} is missing; run `make clips`", file.display());
+    file
+}
+
+/// The `halfpipe` program.
+///
+/// # Panics
+/// If it is missing.
+#[must_use]
+pub fn halfpipe() -> PathBuf {
+    let program = profile_dir().join("halfpipe");
+    assert!(program.is_file(), "{} is missing; run `make build`", program.display());
+    program
+}
