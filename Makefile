@@ -41,9 +41,10 @@ GUEST_RUSTFLAGS := -C target-feature=+simd128
 # Shell code that sets up the environment for a guest build.
 GUEST_ENV = export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS='$(GUEST_RUSTFLAGS)'; env=$$(infra/local/guest-std.sh); eval "$$env"
 
-# Everything that runs on the host and has tests. All of it is named in every build of tests, so that Cargo settles
-# on one set of features and compiles the large dependencies once.
+# Everything on the host, and the same without the rules of the repository, which are a run of their own. Tests are built
+# for all of it at once, so that Cargo settles on the features of `make build` and compiles no dependency twice.
 HOST := --workspace $(addprefix --exclude ,$(GUEST_PACKAGES))
+PRODUCT := $(HOST) --exclude halfpipe-tidy
 
 # nextest where it is installed, plain `cargo test` elsewhere: both run the same tests.
 ifneq ($(shell command -v cargo-nextest),)
@@ -120,7 +121,7 @@ test: ## Everything: lint, and the tests of models, guests and host
 
 .PHONY: test-unit
 test-unit: ## Host tests (after `make models clips guests`)
-	$(TEST) $(HOST) --exclude halfpipe-tidy $(ARGS)
+	$(TEST) $(PRODUCT) $(ARGS)
 
 .PHONY: test-models
 test-models: ## Tests of the recipes that make the models
@@ -128,7 +129,7 @@ test-models: ## Tests of the recipes that make the models
 
 .PHONY: test-docs
 test-docs: ## Examples in the documentation
-	$(CARGO) test $(LOCKED) --release --doc $(HOST)
+	$(CARGO) test $(LOCKED) --release --doc $(PRODUCT)
 
 .PHONY: lint
 lint: packages ## Formatting, clippy for host and guests, and the rules of this repository
@@ -143,7 +144,7 @@ tidy: ## The rules of this repository: layers, licences, documentation
 
 .PHONY: bench
 bench: models clips guests ## Benchmarks
-	$(CARGO) bench $(LOCKED) $(HOST) $(ARGS)
+	$(CARGO) bench $(LOCKED) $(PRODUCT) $(ARGS)
 
 .PHONY: fmt
 fmt: ## Format the Rust sources
