@@ -57,11 +57,12 @@ impl Bar {
             Self::Terminal(bar) => show_bar(bar, progress),
             Self::Lines(lines) => {
                 let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                if progress.stage != Stage::Running {
+                    // the rate is that of the frames, not of loading models
+                    lines.started = Instant::now();
+                }
                 let due = lines.printed.is_none_or(|(at, stage)| stage != progress.stage || at.elapsed() >= LINE_EVERY);
                 if due {
-                    if progress.stage == Stage::Running && lines.printed.is_none_or(|(_, stage)| stage != Stage::Running) {
-                        lines.started = Instant::now();
-                    }
                     lines.printed = Some((Instant::now(), progress.stage));
                     eprintln!("{}", line(progress, lines.started.elapsed()));
                 }

@@ -15,6 +15,7 @@ use clap::Parser;
 use crate::args::{Cli, Command};
 
 fn main() -> std::process::ExitCode {
+    settle_environment();
     let cli = Cli::parse();
     init_logging(cli.verbose);
     let outcome = match cli.command {
@@ -24,6 +25,15 @@ fn main() -> std::process::ExitCode {
         Command::Guest(args) => guests::guest(&args),
     };
     exit::finish(outcome)
+}
+
+/// Drivers look for displays and print errors of their own where this variable is not set, as in containers.
+#[allow(unsafe_code, reason = "the environment is set before any other thread is started, so nobody can be reading it")]
+fn settle_environment() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the first statement of `main`; there is no other thread.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+    }
 }
 
 /// Logs go to stderr; `HALFPIPE_LOG` takes filter directives such as `halfpipe=debug,guest=trace`.

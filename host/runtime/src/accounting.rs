@@ -29,6 +29,7 @@ struct Book {
     cpu: BTreeMap<String, Duration>,
     since_call: Duration,
     calls: u64,
+    reads: BTreeMap<String, u64>,
     alive: Instant,
 }
 
@@ -44,6 +45,7 @@ impl Default for GuestClock {
             cpu: BTreeMap::new(),
             since_call: Duration::ZERO,
             calls: 0,
+            reads: BTreeMap::new(),
             alive: Instant::now(),
         })))
     }
@@ -71,6 +73,15 @@ impl GuestClock {
         let mut b = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         b.calls += 1;
         b.since_call = Duration::ZERO;
+    }
+    /// The guest read `bytes` of a tensor that came from the call `origin`.
+    pub fn read(&self, origin: &str, bytes: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).reads.entry(origin.to_owned()).or_default() += bytes;
+    }
+    /// Bytes of tensors that were read, by the call they came from.
+    #[must_use]
+    pub fn reads(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).reads.clone()
     }
     /// The guest got something done: read or wrote frames, finished a file.
     pub fn progressed(&self) {

@@ -473,6 +473,8 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
         stages: state.stages.snapshot().into_iter().map(|(name, times)| (name, times.into())).collect(),
         sandbox: SandboxFacts {
             host_calls,
+            tensor_bytes_read: state.clock.reads().values().sum(),
+            tensors_read: state.clock.reads(),
             instantiate_microseconds: outcome.instantiate.as_secs_f64() * 1e6,
             share_without_fit: without_fit / outcome.cpu.max(1e-9),
             cpu_seconds: sections,

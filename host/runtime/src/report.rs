@@ -88,6 +88,10 @@ pub struct SandboxFacts {
     pub cpu_seconds: BTreeMap<String, f64>,
     /// Calls from the guest to the host.
     pub host_calls: u64,
+    /// Bytes of tensors that the guest read.
+    pub tensor_bytes_read: u64,
+    /// The same by the call that the tensors came from.
+    pub tensors_read: BTreeMap<String, u64>,
     /// Microseconds from the loaded component to a running instance.
     pub instantiate_microseconds: f64,
     /// CPU seconds outside the `fit` section over CPU seconds of the whole job (ffmpeg's included).

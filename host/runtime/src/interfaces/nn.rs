@@ -56,9 +56,11 @@ impl tensor::HostTensor for JobState {
 
     async fn data(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<Vec<u8>> {
         self.touch();
-        let value = self.table.get(&this)?.value.wait();
+        let pending = self.table.get(&this)?.value.clone();
         // the standard's `data` cannot fail either: the error of the call that made the tensor ends the guest
-        Ok(value.await.map_err(wasmtime::Error::from)?.tensor.to_bytes())
+        let bytes = pending.wait().await.map_err(wasmtime::Error::from)?.tensor.to_bytes();
+        self.clock.read(pending.origin(), bytes.len() as u64);
+        Ok(bytes)
     }
 
     async fn drop(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<()> {

@@ -17,8 +17,9 @@ pub fn limits() -> Limits {
         memory_bytes: 192 << 20,
         handles: 1000,
         handle_bytes: 64 << 20,
-        spin: Duration::from_secs(1),
-        stall: Duration::from_secs(2),
+        spin: Duration::from_millis(300),
+        // wall time: generous, so that a busy machine does not end the well-behaved
+        stall: Duration::from_secs(8),
         ..Limits::default()
     }
 }
