@@ -104,7 +104,7 @@ fn sound_and_pictures_stay_side_by_side_when_frames_come_slowly() {
     let dir = Scratch::new();
     let clip = dir.clip("-f lavfi -i testsrc2=s=160x90:r=10:d=60 -f lavfi -i sine=d=60 -c:v libx264 -c:a aac in.mp4");
     let info = probe(&tools(), &clip).unwrap();
-    let source = SourceFile { path: clip.clone(), info: info.clone() };
+    let source = SourceFile { path: clip, info: info.clone() };
     let output = dir.path("out.mp4");
     let mut sink = Box::new(FfmpegSink::create(&tools(), &output, EncodeOptions::following(source, ByteBudget::new(BUDGET))).unwrap());
     for batch in 0..20 {
@@ -123,9 +123,9 @@ fn sound_and_pictures_stay_side_by_side_when_frames_come_slowly() {
     let (mut sound, mut picture) = (0.0_f64, 0.0_f64);
     for (pos, dts, is_sound) in all {
         if is_sound {
-            sound = dts
+            sound = dts;
         } else {
-            picture = dts
+            picture = dts;
         }
         assert!(sound - picture < 3.0 || picture > 56.0, "at byte {pos} sound is at {sound} s, pictures at {picture} s");
     }

@@ -152,3 +152,21 @@ pub fn children(path: &Path) -> Vec<u32> {
     })
     .collect()
 }
+
+/// The same, waiting until there are `count`: a process just started has no command line for a moment.
+pub fn running_children(path: &Path, count: usize) -> Vec<u32> {
+    for _ in 0..10_000 {
+        let ids = children(path);
+        if ids.len() == count {
+            return ids;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("{count} children expected, not {:?}", children(path));
+}
+
+/// Ends the one child that names `path`, as `kill -9` does.
+pub fn kill_child(path: &Path) {
+    let id = running_children(path, 1)[0];
+    rustix::process::kill_process(rustix::process::Pid::from_raw(id as i32).unwrap(), rustix::process::Signal::KILL).unwrap();
+}

@@ -5,7 +5,7 @@ use std::fs;
 use futures::executor::block_on;
 use halfpipe_media::{FfmpegSource, FrameSource, MediaError};
 
-use crate::common::{Scratch, children, decode, options, read_all, tools};
+use crate::common::{Scratch, children, decode, kill_child, options, read_all, tools};
 
 /// A clip whose index comes first, its bytes, and where its data starts.
 fn clip(dir: &Scratch) -> (Vec<u8>, usize) {
@@ -69,8 +69,7 @@ fn a_killed_decoder_is_an_error_after_the_frames_before() {
     let mut source = FfmpegSource::open(&tools(), &path, few).unwrap();
     let first = block_on(source.next(3)).unwrap().unwrap();
     assert_eq!(first.len(), 3);
-    let [id] = children(&path)[..] else { panic!("one child expected, not {:?}", children(&path)) };
-    rustix::process::kill_process(rustix::process::Pid::from_raw(id as i32).unwrap(), rustix::process::Signal::KILL).unwrap();
+    kill_child(&path);
     let error = read_all_after(&mut source, 3);
     assert!(matches!(&error, MediaError::Decode { frames, .. } if *frames < 180), "{error}");
     assert!(error.to_string().contains("killed by signal 9"), "{error}");

@@ -98,7 +98,7 @@ fn what_is_no_video_is_refused_with_the_reason() {
     let whole = fs::read(dir.path("whole.mp4")).unwrap();
     fs::write(dir.path("cut.mp4"), &whole[..whole.len() / 2]).unwrap();
     fs::write(dir.path("text.mp4"), "Dear sirs, this is no video.\n".repeat(50)).unwrap();
-    fs::write(dir.path("noise.mp4"), (0..9000_u32).map(|i| (i * i >> 3) as u8).collect::<Vec<_>>()).unwrap();
+    fs::write(dir.path("noise.mp4"), (0..9000_u32).map(|i| ((i * i) >> 3) as u8).collect::<Vec<_>>()).unwrap();
     fs::write(dir.path("empty.mp4"), "").unwrap();
     fs::create_dir(dir.path("folder.mp4")).unwrap();
     // a play list would make ffmpeg open other files

@@ -9,7 +9,7 @@ use halfpipe_media::{
     verify,
 };
 
-use crate::common::{BUDGET, Scratch, children, decode, grey, options, round_trip, tools};
+use crate::common::{BUDGET, Scratch, children, decode, grey, kill_child, options, round_trip, tools};
 
 fn facts(dir: &Scratch, size: &str) -> VideoInfo {
     let clip = dir.clip(&format!("-f lavfi -i testsrc2=s={size}:r=30:d=1 -c:v libx264 -preset ultrafast in.mp4"));
@@ -71,7 +71,7 @@ fn arguments_out_of_range_are_refused_and_leave_no_file() {
         EncodeOptions { preset: "warp -i /etc/passwd".to_owned(), ..good.clone() },
         EncodeOptions { format: format(Size::new(0, 10), tick), ..good.clone() },
         EncodeOptions { format: format(Size::new(64, 64), Rational::new(1, 1_000_000_000)), ..good.clone() },
-        EncodeOptions { frame_rate: Rational::new(0, 1), ..good.clone() },
+        EncodeOptions { frame_rate: Rational::new(0, 1), ..good },
     ];
     for options in bad {
         let error = FfmpegSink::create(&tools(), &dir.path("out.mp4"), options).unwrap_err();
@@ -154,8 +154,7 @@ fn a_killed_encoder_is_an_error_and_leaves_no_file() {
     let output = dir.path("out.mp4");
     let mut sink = create(&info, &output).unwrap();
     block_on(sink.write(grey(&info, 0, 10))).unwrap();
-    let [id] = children(&output)[..] else { panic!("one child expected, not {:?}", children(&output)) };
-    rustix::process::kill_process(rustix::process::Pid::from_raw(id as i32).unwrap(), rustix::process::Signal::KILL).unwrap();
+    kill_child(&output);
     let error = (1..400)
         .find_map(|i| block_on(sink.write(grey(&info, i * 10 * info.frame_ticks(), 10))).err())
         .expect("writing to a killed encoder must fail");
