@@ -93,6 +93,25 @@ fn an_occlusion_of_0_6_seconds_keeps_the_id_and_one_of_2_seconds_does_not() {
 }
 
 #[test]
+fn who_is_hidden_is_expected_further_on_and_not_where_last_seen() {
+    // When the walker steps out of hiding somebody of the same looks stands where the walker was last seen.
+    let (mut tracker, mut noise) = (tracker(), Noise(15));
+    for f in 0..60 {
+        let t = f64::from(f) / FPS;
+        let place = |t: f64| 200.0 + 240.0 * t as f32;
+        let seen = match f {
+            0..30 => vec![sight(place(t), 600.0, 250.0, 6.0 * t as f32, &mut noise, 2.0)],
+            30..48 => vec![],
+            _ => [place(29.0 / FPS), place(t)].map(|x| sight(x, 600.0, 250.0, 6.0 * t as f32, &mut noise, 2.0)).to_vec(),
+        };
+        let found = ids(&tracker.update(t, &seen));
+        if f >= 48 {
+            assert_eq!(found, [Some(2), Some(1)], "frame {f}");
+        }
+    }
+}
+
+#[test]
 fn a_jumper_keeps_the_id_through_the_air() {
     // 1.2 s of flight, beside two people who stand; 0.3 s without a sight at take-off, on top, and on the way down.
     let height = 220.0;
