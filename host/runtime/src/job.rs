@@ -114,6 +114,7 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         window: None,
         quality: None,
         preset: None,
+        picture_bytes: 0,
         input: None,
         frames_read: 0,
         pts: Vec::new(),
@@ -241,7 +242,7 @@ impl Host {
         options::check(&guest.description.options_schema, &job.options)
             .map_err(|message| RuntimeError::Options { guest: guest.description.name.clone(), message })?;
         // the input's faults are told before models are loaded
-        halfpipe_media::probe(&self.shared.tools, &job.input)?;
+        let probed = halfpipe_media::probe(&self.shared.tools, &job.input)?;
         let grants = job.grants()?;
         (job.progress)(Progress { stage: Stage::Loading, done: 0, total: None });
         let loading = Instant::now();
@@ -249,7 +250,7 @@ impl Host {
         let load_seconds = loading.elapsed().as_secs_f64();
 
         let (started, cpu) = (Instant::now(), usage::cpu_secs());
-        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs).await?;
+        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs, probed.format.size).await?;
         state.tell(Stage::Finishing, report.frames, Some(report.frames));
         self.verify(&job, &mut state, &report).await?;
         self.export_motion(&job, &mut state, &needs)?;
@@ -297,7 +298,13 @@ impl Host {
     }
 
     /// Instantiates the guest and calls `run` under the job's limits. Gives back the state with the guest gone.
-    async fn run_guest(&self, job: &Job, grants: Grants, needs: &Needs) -> Result<(JobState, wit::Report, Duration), RuntimeError> {
+    async fn run_guest(
+        &self,
+        job: &Job,
+        grants: Grants,
+        needs: &Needs,
+        size: Size,
+    ) -> Result<(JobState, wit::Report, Duration), RuntimeError> {
         let guest_fault = |message: String| RuntimeError::Guest { guest: job.guest.description.name.clone(), message };
         let roles: Vec<String> = grants.inputs.keys().chain(grants.outputs.keys()).cloned().collect();
         let provenance = serde_json::to_string(&needs.provenance).map_err(|e| RuntimeError::Engine(e.to_string()))?;
@@ -307,6 +314,7 @@ impl Host {
             models: needs.names.clone(),
             grants,
             window: job.window,
+            picture_bytes: size.picture_bytes() as u64,
             quality: job.quality,
             preset: job.preset.clone(),
             lockstep: job.lockstep,

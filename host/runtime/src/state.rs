@@ -90,6 +90,8 @@ pub struct JobState {
     pub quality: Option<u8>,
     /// x264 preset, where the job says so.
     pub preset: Option<String>,
+    /// Bytes of one picture of the input.
+    pub picture_bytes: u64,
     /// Facts of the opened input.
     pub input: Option<VideoInfo>,
     /// Frames read so far.

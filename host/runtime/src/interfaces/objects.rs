@@ -16,8 +16,10 @@ use crate::state::JobState;
 
 /// Most bytes of one append.
 const LARGEST_APPEND: usize = 4 << 20;
-/// Decoded bytes that may wait in front of the guest, and encoded ones behind it: a few batches at 1080p.
-const QUEUE_BYTES: u64 = 64 << 20;
+/// Frames that may wait in front of the guest, and as many behind it: four batches of the usual size.
+const QUEUE_FRAMES: u64 = 32;
+/// But no more than these bytes, about two batches at 1080p.
+const QUEUE_BYTES: u64 = 48 << 20;
 
 impl JobState {
     fn denied(&self, what: &str, wanted: &str, granted: impl Iterator<Item = String>) -> HostError {
@@ -27,7 +29,8 @@ impl JobState {
 
     /// A queue of frames before or behind the guest; in lockstep it holds one batch at a time.
     fn queue(&self) -> ByteBudget {
-        ByteBudget::new(if self.lockstep { 1 } else { QUEUE_BYTES })
+        let wanted = QUEUE_FRAMES * self.picture_bytes;
+        ByteBudget::new(if self.lockstep { 1 } else { wanted.min(QUEUE_BYTES) })
     }
 
     /// The staged output of a role, taken by the guest once.
