@@ -41,23 +41,33 @@ impl Guest for Example {
         let (mut frames, mut drawn) = (0u64, 0u64);
         while let Some(batch) = source.next(job.batch).map_err(failed)? {
             let n = batch.len();
-            let rotations = Tensor::new(&[n, 24, 3, 3], TensorType::Fp32, &floats([1., 0., 0., 0., 1., 0., 0., 0., 1.].repeat(24 * n as usize)));
+            let rotations =
+                Tensor::new(&[n, 24, 3, 3], TensorType::Fp32, &floats([1., 0., 0., 0., 1., 0., 0., 0., 1.].repeat(24 * n as usize)));
             let shape = Tensor::new(&[n, 12], TensorType::Fp32, &floats(vec![0.0; 12 * n as usize]));
-            let solved = body.compute(vec![("rotations".into(), rotations), ("shape".into(), shape)]).map_err(|e| Failure::Failed(e.data()))?;
-            let vertices = solved.into_iter().find(|(name, _)| name == "vertices").map(|(_, t)| t);
-            let bodies = MeshBatch::from_vertices(vertices.ok_or(Failure::BadModel("no vertices".into()))?, BODY).map_err(failed)?;
+            let solved =
+                body.compute(vec![("rotations".into(), rotations), ("shape".into(), shape)]).map_err(|e| Failure::Failed(e.data()))?;
+            let (_, vertices) = solved.into_iter().find(|(name, _)| name == "vertices").ok_or(Failure::BadModel("no vertices".into()))?;
+            let bodies = MeshBatch::from_vertices(vertices, BODY).map_err(failed)?;
             let placements: Vec<Placement> = (0..n).map(|i| turned(i, (frames + u64::from(i)) as f32 * 0.1)).collect();
             let drawing = renderer.draw(batch, Some(bodies), &placements, camera).map_err(failed)?;
             sink.write(drawing.frames).map_err(failed)?;
             frames += u64::from(n);
             drawn += drawing.coverage.pixels().map_err(failed)?.iter().filter(|p| **p > 0).count() as u64;
-            if !progress::report(progress::Stage::Running, frames, info.frames) {
-                return Err(Failure::Cancelled);
-            }
+            let go_on = progress::report(progress::Stage::Running, frames, info.frames);
+            go_on.then_some(()).ok_or(Failure::Cancelled)?;
         }
         Sink::finish(sink).map_err(failed)?;
         let statuses = vec![("detected".into(), frames)];
-        Ok(Report { frames, frames_drawn: drawn, people: frames, tracks: 1, statuses, counts: vec![], settings: "{}".into(), warnings: vec![] })
+        Ok(Report {
+            frames,
+            frames_drawn: drawn,
+            people: frames,
+            tracks: 1,
+            statuses,
+            counts: vec![],
+            settings: "{}".into(),
+            warnings: vec![],
+        })
     }
 }
 

@@ -119,7 +119,8 @@ impl<'a> People<'a> {
             self.schedule.ran(index, time);
             self.detector_frames += 1;
             let found = self.detector.detect(batch, at)?;
-            let found: Vec<(Detection, Observation)> = found.into_iter().filter_map(|d| Observation::from_detection(&d).map(|o| (d, o))).collect();
+            let found: Vec<(Detection, Observation)> =
+                found.into_iter().filter_map(|d| Observation::from_detection(&d).map(|o| (d, o))).collect();
             let candidates: Vec<Observation> = found.iter().map(|(_, o)| o.clone()).collect();
             let ids = self.tracker.assign(time, &candidates);
             detections = found.into_iter().zip(ids).map(|((d, o), id)| (d, o, id)).collect();
@@ -152,8 +153,7 @@ impl<'a> People<'a> {
             let wanted = (crop.fresh || self.options.landmark_passes > 1) && l.presence >= self.options.presence;
             wanted.then(|| Roi::from_landmarks(l)).flatten()
         };
-        let second: Vec<(usize, Roi)> =
-            found.iter().enumerate().filter_map(|(i, (crop, l))| again(crop, l).map(|roi| (i, roi))).collect();
+        let second: Vec<(usize, Roi)> = found.iter().enumerate().filter_map(|(i, (crop, l))| again(crop, l).map(|roi| (i, roi))).collect();
         self.crops += second.len() as u64;
         let rois: Vec<Roi> = second.iter().map(|(_, roi)| *roi).collect();
         for ((i, _), landmarks) in second.iter().zip(self.landmarker.read(batch, at, &rois)?) {

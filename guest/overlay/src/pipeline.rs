@@ -138,7 +138,8 @@ fn names<const N: usize>(names: &[&str; N]) -> Vec<String> {
 }
 
 fn header(job: &Spec, options: &Options, info: &Info, camera: &Pinhole, fitter: &Fitter) -> Result<Header, Failure> {
-    let object = |text: &str| serde_json::from_str(text).map_err(|e| Failure::Failed(format!("the host's provenance is not an object: {e}")));
+    let object =
+        |text: &str| serde_json::from_str(text).map_err(|e| Failure::Failed(format!("the host's provenance is not an object: {e}")));
     let settings = serde_json::to_string(options).map_err(|e| Failure::Failed(e.to_string()))?;
     Ok(Header {
         schema: Schema::default(),
@@ -152,10 +153,7 @@ fn header(job: &Spec, options: &Options, info: &Info, camera: &Pinhole, fitter: 
         },
         camera: Camera { model: CameraModel::default(), focal: camera.focal as f32, center: camera.center.map(|c| c as f32) },
         axes: Axes::default(),
-        skeleton: Skeleton {
-            joint_names: JOINT_NAMES.map(str::to_owned),
-            parents: JOINT_PARENTS.map(|p| p.map_or(-1, |p| p as i32)),
-        },
+        skeleton: Skeleton { joint_names: JOINT_NAMES.map(str::to_owned), parents: JOINT_PARENTS.map(|p| p.map_or(-1, |p| p as i32)) },
         body: poses::Body { name: options.body_model().into(), shape_names: fitter.rig().shape_names().to_vec() },
         keypoint_names: names(&KEYPOINT_NAMES),
         landmark_names: names(&LANDMARK_NAMES),

@@ -67,7 +67,11 @@ fn print(args: &DoctorArgs, findings: &[Finding]) -> anyhow::Result<()> {
         }
     }
     let failed = findings.iter().filter(|f| !f.ok).count();
-    if failed == 0 { Ok(()) } else { Err(Environment(format!("{failed} of {} checks failed; each says what to do", findings.len())).into()) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Environment(format!("{failed} of {} checks failed; each says what to do", findings.len())).into())
+    }
 }
 
 fn library(args: &DoctorArgs) -> anyhow::Result<String> {

@@ -12,11 +12,8 @@ pub fn models(args: &ModelsArgs) -> anyhow::Result<()> {
     let mut first_fault = None;
     let mut list = Vec::new();
     for entry in catalog.entries() {
-        let checked = if args.check {
-            entry.files().into_iter().try_for_each(|file| halfpipe_nn::catalog::verify(file, &dir))
-        } else {
-            Ok(())
-        };
+        let checked =
+            if args.check { entry.files().into_iter().try_for_each(|file| halfpipe_nn::catalog::verify(file, &dir)) } else { Ok(()) };
         let present = entry.files().iter().all(|file| dir.join(file.file).is_file());
         let state = match (&checked, present) {
             (Err(_), true) => "altered",

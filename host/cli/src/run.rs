@@ -14,7 +14,8 @@ use crate::{places, summary};
 /// Runs the job and prints its report.
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
     check_outputs(&args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
     let bar = Bar::new(args.quiet || args.json);
     let cancel = CancelToken::default();
     let report = runtime.block_on(async {

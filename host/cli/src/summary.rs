@@ -41,7 +41,15 @@ pub fn text(r: &JobReport) -> String {
         bytes(r.peak_rss_bytes)
     ));
     let p = &r.provenance;
-    line(format_args!("made by  halfpipe {}, {} {} ({}), networks on {}, drawn on {}", p.host_version, p.guest, p.guest_version, &p.guest_sha256[..12], p.execution_provider, p.adapter));
+    line(format_args!(
+        "made by  halfpipe {}, {} {} ({}), networks on {}, drawn on {}",
+        p.host_version,
+        p.guest,
+        p.guest_version,
+        &p.guest_sha256[..12],
+        p.execution_provider,
+        p.adapter
+    ));
     for (model, licence) in &p.licences {
         line(format_args!("         {model}: {licence}"));
     }

@@ -42,10 +42,8 @@ fn variable_rate() {
     let args = ["-f", "lavfi", "-i", uneven, "-fps_mode", "passthrough", "-frames:v", "25", "-c:v", "libx264", "-pix_fmt", "yuv420p"];
     let input = clips::ffmpeg(&args, &desk.path("in.mkv"));
     let times = clips::frame_times(&input);
-    let gaps: std::collections::BTreeSet<String> = times
-        .windows(2)
-        .map(|w| format!("{:.3}", w[1].parse::<f64>().unwrap() - w[0].parse::<f64>().unwrap()))
-        .collect();
+    let gaps: std::collections::BTreeSet<String> =
+        times.windows(2).map(|w| format!("{:.3}", w[1].parse::<f64>().unwrap() - w[0].parse::<f64>().unwrap())).collect();
     assert!(gaps.len() > 2, "the clip must really vary: {gaps:?}");
     comes_out_right(&desk, &input, (320, 180));
 }
@@ -53,7 +51,20 @@ fn variable_rate() {
 #[test]
 fn a_start_other_than_zero() {
     let desk = Desk::new();
-    let args = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-frames:v", "20", "-output_ts_offset", "7.5", "-c:v", "libx264", "-pix_fmt", "yuv420p"];
+    let args = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=320x180:rate=25",
+        "-frames:v",
+        "20",
+        "-output_ts_offset",
+        "7.5",
+        "-c:v",
+        "libx264",
+        "-pix_fmt",
+        "yuv420p",
+    ];
     let input = clips::ffmpeg(&args, &desk.path("in.mkv"));
     assert!(clips::frame_times(&input)[0].parse::<f64>().unwrap() > 7.0);
     comes_out_right(&desk, &input, (320, 180));
@@ -74,7 +85,7 @@ fn portrait_from_a_phone() {
 #[test]
 fn odd_sides() {
     let desk = Desk::new();
-    let args = ["-f", "lavfi", "-i", "testsrc2=size=177x99:rate=30", "-frames:v", "10", "-c:v", "ffv1", "-pix_fmt", "yuv444p"];
+    let args = ["-f", "lavfi", "-i", "testsrc=size=177x99:rate=30", "-frames:v", "10", "-c:v", "ffv1", "-pix_fmt", "yuv444p"];
     let input = clips::ffmpeg(&args, &desk.path("in.mkv"));
     let report = comes_out_right(&desk, &input, (178, 100));
     assert!(report["warnings"].to_string().contains("178"), "the added row and column must be told: {}", report["warnings"]);
@@ -104,8 +115,32 @@ fn four_four_four_and_ten_bits() {
 fn two_sound_tracks_are_copied() {
     let desk = Desk::new();
     let args = [
-        "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30", "-f", "lavfi", "-i", "sine=440", "-f", "lavfi", "-i", "sine=660",
-        "-map", "0", "-map", "1", "-map", "2", "-t", "1", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=320x180:rate=30",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=440",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=660",
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-map",
+        "2",
+        "-t",
+        "1",
+        "-c:v",
+        "libx264",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
     ];
     let input = clips::ffmpeg(&args, &desk.path("in.mp4"));
     assert_eq!(clips::audio_hashes_or_none(&input).len(), 2);
@@ -128,7 +163,8 @@ fn a_part_of_the_clip() {
 fn nobody_anywhere_is_a_finished_job_that_says_so() {
     let desk = Desk::new();
     let input = clips::test_pattern(&desk.path("in.mp4"), "320x180", "30", 20, false);
-    let report = desk.report(&[text(&input), "-o", "o.mp4", "--poses", "p.jsonl", "--glb", "m.glb", "--bvh", "m.bvh", "--report", "r.json"]);
+    let report =
+        desk.report(&[text(&input), "-o", "o.mp4", "--poses", "p.jsonl", "--glb", "m.glb", "--bvh", "m.bvh", "--report", "r.json"]);
     assert_eq!(report["counts"]["people"], 0);
     assert_eq!(report["counts"]["frames_drawn"], 0);
     assert_eq!(report["counts"]["statuses"]["no_person"], 20);

@@ -13,12 +13,26 @@ fn a_clip_twenty_times_as_long_needs_no_more() {
     let desk = Desk::new();
     let person = places::clip("intel_one_by_one_person.mp4");
     // somebody walks through; small enough that thousands of frames take a minute
-    let cut = ["-ss", "50", "-i", text(&person), "-vf", "scale=384:-2", "-frames:v", "300", "-c:v", "libx264", "-preset", "ultrafast", "-an"];
+    let cut =
+        ["-ss", "50", "-i", text(&person), "-vf", "scale=384:-2", "-frames:v", "300", "-c:v", "libx264", "-preset", "ultrafast", "-an"];
     let short = clips::ffmpeg(&cut, &desk.path("short.mp4"));
     let again = (REPEATS - 1).to_string();
     let long = clips::ffmpeg(&["-stream_loop", &again, "-i", text(&short), "-c", "copy"], &desk.path("long.mp4"));
     let peak = |input: &std::path::Path, frames: u64| {
-        let args = [text(input), "-o", "o.mp4", "--poses", "p.jsonl", "-y", "--landmarks", "lite", "--preset", "ultrafast", "--set", "detector_sizes=[256]"];
+        let args = [
+            text(input),
+            "-o",
+            "o.mp4",
+            "--poses",
+            "p.jsonl",
+            "-y",
+            "--landmarks",
+            "lite",
+            "--preset",
+            "ultrafast",
+            "--set",
+            "detector_sizes=[256]",
+        ];
         let report = desk.report(&args);
         assert_eq!(report["counts"]["frames"], frames);
         assert!(report["counts"]["people"].as_u64().unwrap() > frames / 2, "somebody must be drawn: {}", report["counts"]);

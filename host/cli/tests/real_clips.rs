@@ -48,7 +48,9 @@ impl Run {
     fn provenance(&self) {
         let said = &self.report["provenance"];
         assert_eq!(&self.header["provenance"], said, "the pose file says the same as the report");
-        for key in ["host_version", "guest", "guest_version", "guest_sha256", "models", "execution_provider", "precision", "adapter", "ffmpeg"] {
+        for key in
+            ["host_version", "guest", "guest_version", "guest_sha256", "models", "execution_provider", "precision", "adapter", "ffmpeg"]
+        {
             assert!(!said[key].is_null(), "{key}");
         }
         assert_eq!(said["guest_sha256"].as_str().unwrap().len(), 64);
@@ -125,9 +127,8 @@ fn squats_against_the_makers_reference() {
     let report = desk.report(&[text(&input), "--poses", "p.jsonl"]);
     let lines = poses(&desk.path("p.jsonl"));
     let camera = Pinhole::for_size(report["input"]["width"].as_u64().unwrap() as u32, report["input"]["height"].as_u64().unwrap() as u32);
-    let reference = |name: &str| -> Vec<Vec<[f64; 3]>> {
-        serde_json::from_str(&std::fs::read_to_string(places::clip(name)).unwrap()).unwrap()
-    };
+    let reference =
+        |name: &str| -> Vec<Vec<[f64; 3]>> { serde_json::from_str(&std::fs::read_to_string(places::clip(name)).unwrap()).unwrap() };
     let (flat, solid) = (reference("tfjs_pose_squats.full.json"), reference("tfjs_pose_squats_3d.full.json"));
     let (mut worst_px, mut worst_m) = (0.0f64, 0.0f64);
     for (i, frame) in lines[1..].iter().enumerate() {

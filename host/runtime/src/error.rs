@@ -205,13 +205,15 @@ impl RuntimeError {
     #[must_use]
     pub const fn kind(&self) -> FaultKind {
         match self {
-            Self::Options { .. } | Self::BadInput(_) | Self::GuestUnknown { .. } => FaultKind::BadInput,
-            Self::GuestFile { .. } | Self::GuestInvalid { .. } | Self::Guest { .. } => FaultKind::BadGuest,
+            Self::Options { .. } | Self::BadInput(_) | Self::GuestUnknown { .. } | Self::GuestFile { .. } => FaultKind::BadInput,
+            Self::GuestInvalid { .. } | Self::Guest { .. } => FaultKind::BadGuest,
             Self::Catalog(_) => FaultKind::BadModel,
             Self::Cancelled => FaultKind::Cancelled,
             Self::Reported { kind, .. } => *kind,
             Self::Output { .. } | Self::Nn(_) | Self::Render(_) => FaultKind::Environment,
-            Self::Media(MediaError::ToolMissing { .. } | MediaError::ToolTooOld { .. } | MediaError::ToolLacks { .. }) => FaultKind::Environment,
+            Self::Media(MediaError::ToolMissing { .. } | MediaError::ToolTooOld { .. } | MediaError::ToolLacks { .. }) => {
+                FaultKind::Environment
+            }
             Self::Media(e) if e.is_bad_input() => FaultKind::BadInput,
             Self::Media(_) | Self::Motion(_) | Self::Engine(_) => FaultKind::Failed,
         }

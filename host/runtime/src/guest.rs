@@ -107,9 +107,8 @@ impl Guest {
     /// # Errors
     /// [`RuntimeError::Options`] with the guest's sentence.
     pub async fn needs(&self, sandbox: &Sandbox, limits: &Limits, options: &str) -> Result<Vec<String>, RuntimeError> {
-        let answer = self
-            .ask(sandbox, limits, async |instance, store| instance.halfpipe_job_runner().call_needs(store, options).await)
-            .await?;
+        let answer =
+            self.ask(sandbox, limits, async |instance, store| instance.halfpipe_job_runner().call_needs(store, options).await).await?;
         answer.map_err(|message| RuntimeError::Options { guest: self.description.name.clone(), message })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use halfpipe_core::StageClock;
 use halfpipe_media::Tools;
 use halfpipe_nn::{Catalog, Device, NnConfig, NnLane};
-use halfpipe_render::{AdapterChoice, LaneConfig, DrawLane};
+use halfpipe_render::{AdapterChoice, DrawLane, LaneConfig};
 
 use crate::error::RuntimeError;
 use crate::guest::Guest;
@@ -59,7 +59,8 @@ impl Host {
             models_dir: config.models_dir.clone(),
             clock: StageClock::default(),
         })?;
-        let shared = Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Mutex::new(BTreeMap::new()) };
+        let shared =
+            Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Mutex::new(BTreeMap::new()) };
         Ok(Self { sandbox, shared: Arc::new(shared), limits: config.limits })
     }
 

@@ -189,6 +189,11 @@ impl Job {
         if self.outputs.all().next().is_none() {
             return bad("nothing to write; name at least one output".into());
         }
+        if let Some(video) = &self.outputs.video
+            && !video.is_dir()
+        {
+            halfpipe_media::Container::of(video)?;
+        }
         let input = std::fs::canonicalize(&self.input).ok();
         let mut seen: BTreeMap<PathBuf, &str> = BTreeMap::new();
         for (name, path) in self.outputs.all() {
@@ -325,7 +330,8 @@ impl Host {
         let clock = state.clock.clone();
         let mut store = new_store(&self.sandbox, state);
         let started = Instant::now();
-        let instance = job.guest.pre().instantiate_async(&mut store).await.map_err(|e| guest_fault(format!("cannot be started: {}", cause(&e))))?;
+        let instance =
+            job.guest.pre().instantiate_async(&mut store).await.map_err(|e| guest_fault(format!("cannot be started: {}", cause(&e))))?;
         let instantiate = started.elapsed();
         let spec = wit::Spec { id: job.id.clone(), options: job.options.to_string(), batch: job.batch, roles, provenance };
         let run = instance.halfpipe_job_runner().call_run(&mut store, &spec);
@@ -436,7 +442,7 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
     let mut warnings = state.warnings.clone();
     warnings.extend(state.source_warnings.iter().map(|m| Warning { code: "input".into(), message: m.clone() }));
     warnings.extend(report.warnings.into_iter().map(|w| Warning { code: w.code, message: w.message }));
-    if needs.provenance.adapter_software {
+    if needs.provenance.adapter_software && state.frames_drawn > 0 {
         let message = format!("bodies were drawn by the software adapter {}", needs.provenance.adapter);
         warnings.push(Warning { code: "software_renderer".into(), message });
     }

@@ -56,11 +56,7 @@ pub fn export(job: &Job, rig: &halfpipe_nn::BodyRig, licence: &str, poses: &Path
 }
 
 /// Stages one file.
-fn write(
-    target: &Path,
-    job: &Job,
-    fill: impl FnOnce(&mut BufWriter<File>) -> Result<(), MotionError>,
-) -> Result<Staged, RuntimeError> {
+fn write(target: &Path, job: &Job, fill: impl FnOnce(&mut BufWriter<File>) -> Result<(), MotionError>) -> Result<Staged, RuntimeError> {
     let mut staged = Staged::new(target, &job.id)?;
     let fault = |e: std::io::Error| RuntimeError::Output { path: target.to_owned(), message: e.to_string() };
     let mut out = BufWriter::new(File::create(&staged.path).map_err(fault)?);

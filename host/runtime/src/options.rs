@@ -24,7 +24,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"properties":{"opacity":{"type":"number","minimum":0,"maximum":1}}}"#;
+    const SCHEMA: &str =
+        r#"{"type":"object","additionalProperties":false,"properties":{"opacity":{"type":"number","minimum":0,"maximum":1}}}"#;
 
     #[test]
     fn names_the_option_at_fault() {

@@ -200,7 +200,9 @@ impl JobState {
     pub fn rig(&self, name: &str) -> Result<Arc<BodyRig>, crate::error::HostError> {
         use crate::bindings::halfpipe::media::errors::Error;
         if !self.models.contains(name) {
-            return Err(Error::Denied(format!("the body {name} is not among what this guest said it needs ({})", self.model_names())).into());
+            return Err(
+                Error::Denied(format!("the body {name} is not among what this guest said it needs ({})", self.model_names())).into()
+            );
         }
         self.shared()?.body(name).map_err(|e| Error::NotFound(e.to_string()).into())
     }

@@ -22,7 +22,9 @@ impl JobState {
             match computed.wait().await {
                 Ok(tensor) => match budget.try_take(tensor.as_bytes().len() as u64) {
                     Ok(lease) => resolver.resolve(BookedTensor { tensor: Tensor::clone(&tensor), lease }),
-                    Err(over) => resolver.fail(format!("the handles of this job: {over}; drop frames and tensors that are no longer needed")),
+                    Err(over) => {
+                        resolver.fail(format!("the handles of this job: {over}; drop frames and tensors that are no longer needed"))
+                    }
                 },
                 Err(e) => resolver.fail_from(e),
             }
@@ -36,7 +38,8 @@ impl tensor::HostTensor for JobState {
         self.touch();
         // the standard's constructor cannot fail, so a bad tensor is a trap that says why
         let dims: Vec<usize> = dimensions.iter().map(|d| *d as usize).collect();
-        let tensor = Tensor::from_bytes(dims, host_type(ty), &data).map_err(|e| wasmtime::Error::msg(format!("tensor constructor: {e}")))?;
+        let tensor =
+            Tensor::from_bytes(dims, host_type(ty), &data).map_err(|e| wasmtime::Error::msg(format!("tensor constructor: {e}")))?;
         let lease = self.budget.try_take(data.len() as u64).map_err(|e| wasmtime::Error::msg(format!("tensor constructor: {e}")))?;
         Ok(self.table.push(TensorHandle { value: Pending::ready(BookedTensor { tensor, lease }) })?)
     }

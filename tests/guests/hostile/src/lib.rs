@@ -5,9 +5,9 @@ wit_bindgen::generate!({ path: "../../../wit", world: "halfpipe:app/pipeline", g
 
 use exports::halfpipe::job::runner::{Description, Failure, Guest, Report, Spec};
 use halfpipe::job::{catalog, objects, progress};
+use halfpipe::media::errors::Error;
 use halfpipe::media::frames::{Crop, Normalization};
 use halfpipe::media::video::{Encoding, Sink, Source};
-use halfpipe::media::errors::Error;
 use wasi::nn::{graph, tensor::Tensor, tensor::TensorType};
 
 struct Hostile;
@@ -17,7 +17,7 @@ const RAW: Normalization = Normalization { mean: (0.0, 0.0, 0.0), std: (1.0, 1.0
 impl Guest for Hostile {
     fn describe() -> Description {
         Description {
-            name: "hostile".into(),
+            name: "test_hostile".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             summary: "Breaks one rule a job.".into(),
             models: vec!["halfpipe_body".into()],
@@ -90,7 +90,8 @@ impl Guest for Hostile {
                 .map(|_| report(0))
                 .map_err(|e| Failure::Failed(e.data())),
             "wrong_shape" => {
-                let body = graph::load_by_name("halfpipe_body").and_then(|g| g.init_execution_context()).map_err(|e| Failure::Failed(e.data()))?;
+                let body =
+                    graph::load_by_name("halfpipe_body").and_then(|g| g.init_execution_context()).map_err(|e| Failure::Failed(e.data()))?;
                 let rotations = Tensor::new(&[1, 23, 3, 3], TensorType::Fp32, &[0; 23 * 36]);
                 let out = body.compute(vec![("rotations".into(), rotations)]).map_err(|e| Failure::Failed(e.data()))?;
                 Ok(report(out[0].1.data().len() as u64))
