@@ -1,4 +1,5 @@
 //! Inputs of every kind, made here and sent through the whole program: the same frames, times and sound come out, upright.
+#![allow(clippy::unwrap_used, reason = "test code: what cannot be had ends the test")]
 
 mod common;
 

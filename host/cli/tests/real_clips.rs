@@ -1,4 +1,5 @@
 //! Truth on real footage: three clips through the whole program, looked at from every side.
+#![allow(clippy::unwrap_used, reason = "test code: what cannot be had ends the test")]
 
 mod common;
 

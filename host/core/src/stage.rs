@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn spans_add_up_under_their_name() {
         let clock = StageClock::default();
-        clock.clone().add("draw", Duration::from_millis(250), 8);
+        let other_thread = clock.clone();
+        other_thread.add("draw", Duration::from_millis(250), 8);
         clock.add("draw", Duration::from_millis(250), 4);
         let t = clock.snapshot()["draw"];
         assert!((t.busy_secs - 0.5).abs() < 1e-9);

@@ -1,5 +1,5 @@
 //! The shipped path: what crosses into the guest is small and never pixels, vertices or weights; the report says what made it.
-
+#![allow(clippy::unwrap_used, reason = "test code: what cannot be had ends the test")]
 // the engines' types are deep: wgpu's resources stand behind the host
 #![recursion_limit = "256"]
 
@@ -30,7 +30,7 @@ fn the_guest_reads_far_less_than_a_frame() {
     assert_eq!(report.counts.frames_drawn, 65);
     // every byte that a guest reads of a tensor passes `tensor.data`, which is counted
     let per_frame = report.sandbox.tensor_bytes_read as f64 / 65.0;
-    let frame = (720 * 1280 * 3) as f64;
+    let frame = f64::from(720 * 1280 * 3);
     assert!(per_frame < frame / 2.0, "{per_frame} bytes a frame, a frame has {frame}");
     let declared = report.sandbox.tensors_read.keys().cloned().collect::<Vec<_>>();
     assert!(declared.iter().all(|from| from.starts_with("compute(")), "only what networks computed is read: {declared:?}");

@@ -23,7 +23,7 @@ impl JobState {
                 Ok(tensor) => match budget.try_take(tensor.as_bytes().len() as u64) {
                     Ok(lease) => resolver.resolve(BookedTensor { tensor: Tensor::clone(&tensor), lease }),
                     Err(over) => {
-                        resolver.fail(format!("the handles of this job: {over}; drop frames and tensors that are no longer needed"))
+                        resolver.fail(format!("the handles of this job: {over}; drop frames and tensors that are no longer needed"));
                     }
                 },
                 Err(e) => resolver.fail_from(e),

@@ -1,7 +1,8 @@
 //! One host for all tests of a file, and jobs with a folder of their own.
+#![allow(dead_code, reason = "each test program uses its own part of this module")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -106,10 +107,4 @@ pub fn children() -> Vec<String> {
         .filter_map(|e| std::fs::read_to_string(e.path().join("stat")).ok())
         .filter(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.split_ascii_whitespace().nth(1) == Some(&me)))
         .collect()
-}
-
-/// Whether a path is there.
-#[allow(dead_code, reason = "each test program uses its own part of this module")]
-pub fn exists(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok()
 }
