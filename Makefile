@@ -10,7 +10,7 @@ SHELL := bash
 
 ##? CLIP          video that `make demo` works on
 ##? OUT           folder that `make demo` writes to
-##? ARGS          more arguments for `halfpipe` in demo and doctor, and for the runner in test-unit and bench
+##? ARGS          more arguments for `halfpipe` in demo, doctor and bench, and for the runner in test-unit and bench-parts
 ##? PACKAGES      install (default), check or skip: what to do about system packages that are missing
 ##? GUEST_STD     auto (default), rustup or debian: where the guests' standard library comes from
 ##? PREFIX        where `make install` installs to
@@ -122,6 +122,7 @@ test: ## Everything: lint, and the tests of models, guests and host
 .PHONY: test-unit
 test-unit: ## Host tests (after `make models clips guests`)
 	$(TEST) $(PRODUCT) $(ARGS)
+	$(CARGO) test $(LOCKED) --release -p halfpipe-overlay --lib
 
 .PHONY: test-models
 test-models: ## Tests of the recipes that make the models
@@ -143,7 +144,15 @@ tidy: ## The rules of this repository: layers, licences, documentation
 	$(TEST) -p halfpipe-tidy
 
 .PHONY: bench
-bench: models clips guests ## Benchmarks
+bench: ## Frames a second, CPU and stages, against running the same one frame at a time
+	+@infra/local/phases.sh packages models clips guests build bench-clips
+
+.PHONY: bench-clips
+bench-clips:
+	$(HALFPIPE) bench $(ARGS)
+
+.PHONY: bench-parts
+bench-parts: models ## Benchmarks of single parts: image operations, and each network
 	$(CARGO) bench $(LOCKED) $(PRODUCT) $(ARGS)
 
 .PHONY: fmt

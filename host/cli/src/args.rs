@@ -38,7 +38,12 @@ pub enum Command {
     Models(ModelsArgs),
     /// Look at pipeline components
     Guest(GuestArgs),
+    /// Measure the pipeline against running it one frame at a time
+    Bench(BenchArgs),
 }
+
+/// Frames a batch, unless a run says otherwise.
+pub const BATCH: u32 = 8;
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -140,7 +145,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS")]
     pub to: Option<f64>,
     /// Frames a batch: larger ones suit GPUs, smaller ones need less memory
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, default_value_t = BATCH, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub batch: u32,
     /// x264 constant rate factor, 0 (lossless) to 51 [default: 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=51))]
@@ -216,6 +221,26 @@ pub enum GuestCommand {
         #[command(flatten)]
         places: Places,
     },
+}
+
+/// `halfpipe bench`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// Videos to measure on [default: the demo clip and the squats, in the repository]
+    #[arg(value_name = "CLIP")]
+    pub clips: Vec<PathBuf>,
+    /// How often each variant runs; figures are medians
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub repeats: u8,
+    /// Print the figures as JSON on stdout, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+    /// Where things are
+    #[command(flatten)]
+    pub places: Places,
+    /// Where the work is done
+    #[command(flatten)]
+    pub devices: Devices,
 }
 
 /// Where networks run.

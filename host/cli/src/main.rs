@@ -1,7 +1,8 @@
-//! The `halfpipe` command: run jobs, check the machine, look at models and guests.
+//! The `halfpipe` command: run jobs, check the machine, look at models and guests, measure.
 
 mod args;
 mod bar;
+mod bench;
 mod doctor;
 mod exit;
 mod guests;
@@ -23,6 +24,7 @@ fn main() -> std::process::ExitCode {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Models(args) => models::models(&args),
         Command::Guest(args) => guests::guest(&args),
+        Command::Bench(args) => bench::bench(&args),
     };
     exit::finish(outcome)
 }

@@ -114,7 +114,7 @@ fn check_outputs(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 /// First signal: stop the job and clean up. Second: leave at once.
-fn stop_on_signals(cancel: CancelToken) -> anyhow::Result<()> {
+pub fn stop_on_signals(cancel: CancelToken) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;

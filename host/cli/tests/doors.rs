@@ -1,0 +1,52 @@
+//! The same component file gives the same result whichever door the job comes through: the command, or a program that embeds the host.
+#![allow(clippy::unwrap_used, reason = "test code: what cannot be had ends the test")]
+// the engines' types are deep: wgpu's resources stand behind the host
+#![recursion_limit = "256"]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Desk, text};
+use halfpipe_nn::{Catalog, Device};
+use halfpipe_render::AdapterChoice;
+use halfpipe_runtime::{CancelToken, Host, HostConfig, Job, Limits, Outputs};
+use halfpipe_testkit::places;
+
+#[test]
+fn the_command_and_an_embedded_host_agree() {
+    let desk = Desk::new();
+    let input = places::clip("tfjs_pose_squats.mp4");
+    let by_command = desk.report(&[text(&input), "--poses", "command.jsonl", "--set", "detector_sizes=[256]"]);
+    let config = HostConfig {
+        catalog: Arc::new(Catalog::builtin().unwrap()),
+        models_dir: places::models(),
+        ort_library: None,
+        device: Device::Cpu,
+        intra_threads: None,
+        adapter: AdapterChoice::Auto,
+        limits: Limits::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let embedded = runtime.block_on(async {
+        let host = Host::start(config).unwrap();
+        let job = Job {
+            id: "embedded".into(),
+            guest: host.load_guest(&places::guest("overlay")).await.unwrap(),
+            input,
+            outputs: Outputs { poses: Some(desk.path("embedded.jsonl")), ..Outputs::default() },
+            options: serde_json::json!({ "detector_sizes": [256] }),
+            batch: 8,
+            window: None,
+            quality: None,
+            preset: None,
+            lockstep: false,
+            cancel: CancelToken::default(),
+            progress: Arc::new(|_| {}),
+        };
+        host.run(job).await.unwrap()
+    });
+    assert_eq!(by_command["provenance"]["guest_sha256"], embedded.provenance.guest_sha256);
+    let lines = |name: &str| std::fs::read_to_string(desk.path(name)).unwrap();
+    assert_eq!(lines("command.jsonl"), lines("embedded.jsonl"));
+}
