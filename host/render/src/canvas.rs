@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn mesh_only_starts_from_plain_grey() {
         let size = Size::new(2, 2);
-        let out = Canvas::new(Layout::MeshOnly, vec![Arc::new(picture(size, 7)); 2], size, COLOUR).finish();
+        let frame = Arc::new(picture(size, 7));
+        let out = Canvas::new(Layout::MeshOnly, vec![Arc::clone(&frame), frame], size, COLOUR).finish();
         assert_eq!(*out[0], Picture::filled(size, [128; 3]));
         assert!(Arc::ptr_eq(&out[0], &out[1]));
     }
