@@ -17,7 +17,7 @@ const FRAMES_PER_BATCH: usize = 8;
 const WARM_UP_BATCHES: usize = 3;
 const BATCHES: usize = 25;
 
-/// An ellipsoid with the vertex and face counts of the usual body models (6890 and 13776).
+/// An ellipsoid with the vertex and face counts of the usual body models (6890 and 13776), faces turned outward.
 fn body(radii: [f32; 3]) -> (Arc<Topology>, Vec<f32>) {
     let (rings, segments) = (82_u32, 84_u32);
     let mut positions = Vec::new();
@@ -35,9 +35,9 @@ fn body(radii: [f32; 3]) -> (Arc<Topology>, Vec<f32>) {
         let next = (segment + 1) % segments;
         for ring in 0..rings - 1 {
             let (a, b) = (ring * segments + segment, ring * segments + next);
-            faces.extend([[a, b, a + segments], [b, b + segments, a + segments]]);
+            faces.extend([[a, a + segments, b], [b, a + segments, b + segments]]);
         }
-        faces.extend([[top, next, segment], [bottom, (rings - 1) * segments + segment, (rings - 1) * segments + next]]);
+        faces.extend([[top, segment, next], [bottom, (rings - 1) * segments + next, (rings - 1) * segments + segment]]);
     }
     (Arc::new(Topology { vertices: bottom + 1, faces }), positions)
 }

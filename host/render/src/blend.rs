@@ -3,21 +3,31 @@
 //! Luma is mixed pixel by pixel; a chroma sample by the mean over its (up to four) pixels of what each replaces, weighted with
 //! how much it replaces (premultiplied). A pixel counts as changed if its luma byte or the chroma bytes over it came out different.
 
+use std::ops::Range;
+
 use halfpipe_core::Picture;
 
 use crate::ink::Ink;
 use crate::patch::Rect;
-use crate::resolve::{Resolver, Samples, Touch};
+use crate::resolve::{Resolver, Samples, TouchRow};
 
-/// Whole weight of a pixel, see [`Touch::weight`].
+/// Whole weight of a pixel, see [`TouchRow::weight`].
 const WHOLE: u32 = 256;
 
 /// Scratch space for blending.
 #[derive(Debug, Default)]
 pub(crate) struct Blender {
     resolver: Resolver,
-    upper: Vec<Touch>,
-    lower: Vec<Touch>,
+    upper: BlendRow,
+    lower: BlendRow,
+}
+
+/// A row of pixels while it is mixed.
+#[derive(Debug, Default)]
+struct BlendRow {
+    touches: TouchRow,
+    /// 1 where the pixel changed.
+    changed: Vec<u8>,
 }
 
 impl Blender {
@@ -32,60 +42,100 @@ impl Blender {
         resolver.start(samples, opacity);
 
         for y in (0..height).step_by(2) {
-            // an odd last row or column stands for the one that is missing beyond it
-            let pair = y + 1 < height;
-            for touches in [&mut *upper, &mut *lower] {
-                touches.clear();
-                touches.resize(width, Touch::default());
+            // an odd last row stands for the one that is missing beyond it
+            let rows = if y + 1 < height { 2 } else { 1 };
+            let mut touched = width..0;
+            for (row, blended) in [&mut *upper, &mut *lower].into_iter().enumerate().take(rows) {
+                let start = (top + y + row) * luma_width + left;
+                let range = blended.mix_luma(resolver, samples, ink, y + row, &mut luma[start..start + width]);
+                touched = touched.start.min(range.start)..touched.end.max(range.end);
             }
-            let mut range = resolver.row(samples, ink, y, upper);
-            if pair {
-                let second = resolver.row(samples, ink, y + 1, lower);
-                range = match (range.is_empty(), second.is_empty()) {
-                    (true, _) => second,
-                    (_, true) => range,
-                    _ => range.start.min(second.start)..range.end.max(second.end),
-                };
+            if touched.is_empty() {
+                continue;
             }
-            let second = if pair { &*lower } else { &*upper };
+            let start = ((top + y) / 2) * chroma_width + left / 2;
+            let end = start + width.div_ceil(2);
+            let second = (rows == 2).then_some(&mut *lower);
+            mix_chroma(upper, second, touched.clone(), &mut cb[start..end], &mut cr[start..end]);
+            for blended in [&*upper, &*lower].into_iter().take(rows) {
+                blended.count(touched.clone(), changed);
+            }
+        }
+    }
+}
 
-            let chroma_row = ((top + y) / 2) * chroma_width + left / 2;
-            for column in range.start / 2..range.end.div_ceil(2) {
-                let x = 2 * column;
-                let right = (x + 1).min(width - 1);
-                let quad = [upper[x], upper[right], second[x], second[right]];
-                let sum = |f: fn(&Touch) -> u32| f(&quad[0]) + f(&quad[1]) + f(&quad[2]) + f(&quad[3]);
-                let weight = sum(|t| u32::from(t.weight));
-                if weight == 0 {
-                    continue;
-                }
-                let at = chroma_row + column;
-                let new_cb = mix(cb[at], 4 * WHOLE - weight, sum(|t| u32::from(t.weight) * u32::from(t.ycc[1])), 4 * WHOLE);
-                let new_cr = mix(cr[at], 4 * WHOLE - weight, sum(|t| u32::from(t.weight) * u32::from(t.ycc[2])), 4 * WHOLE);
-                let chroma_changed = new_cb != cb[at] || new_cr != cr[at];
-                (cb[at], cr[at]) = (new_cb, new_cr);
+impl BlendRow {
+    /// Resolves pixel row `y` and mixes it into `luma`; returns the range of pixels that may be touched.
+    fn mix_luma(&mut self, resolver: &Resolver, samples: &Samples<'_>, ink: &Ink, y: usize, luma: &mut [u8]) -> Range<usize> {
+        let Self { touches, changed } = self;
+        touches.clear(luma.len());
+        changed.clear();
+        changed.resize(luma.len(), 0);
+        let range = resolver.row(samples, ink, y, touches);
+        if range.is_empty() {
+            return luma.len()..0;
+        }
+        let touched = touches.weight[range.clone()].iter().zip(&touches.y[range.clone()]);
+        for ((old, changed), (&weight, &new)) in luma[range.clone()].iter_mut().zip(&mut changed[range.clone()]).zip(touched) {
+            let mixed = mix::<WHOLE>(*old, u32::from(weight), u32::from(weight) * u32::from(new));
+            *changed = u8::from(mixed != *old);
+            *old = mixed;
+        }
+        range
+    }
 
-                for (row, touches) in [&*upper, &*lower].into_iter().enumerate().take(1 + usize::from(pair)) {
-                    let at = (top + y + row) * luma_width + left;
-                    for x in x..=right {
-                        let Touch { weight, slot, ycc } = touches[x];
-                        let old = &mut luma[at + x];
-                        let new = mix(*old, WHOLE - u32::from(weight), u32::from(weight) * u32::from(ycc[0]), WHOLE);
-                        if weight != 0 && (chroma_changed || new != *old) {
-                            changed[usize::from(slot) - 1] += 1;
-                        }
-                        *old = new;
-                    }
+    /// Adds the changed pixels to their slots' numbers.
+    fn count(&self, range: Range<usize>, changed: &mut [u32]) {
+        if let [only] = changed {
+            *only += self.changed[range].iter().map(|&c| u32::from(c)).sum::<u32>();
+            return;
+        }
+        for (&slot, &pixel) in self.touches.slot[range.clone()].iter().zip(&self.changed[range]) {
+            if pixel != 0 {
+                changed[usize::from(slot) - 1] += 1;
+            }
+        }
+    }
+}
+
+/// Mixes the chroma samples under two rows of pixels (or under one, where the frame ends with it), and marks the touched pixels
+/// over those that changed.
+fn mix_chroma(upper: &mut BlendRow, mut lower: Option<&mut BlendRow>, touched: Range<usize>, cb: &mut [u8], cr: &mut [u8]) {
+    let width = upper.changed.len();
+    for column in touched.start / 2..touched.end.div_ceil(2) {
+        // an odd last column stands for the one that is missing beyond it
+        let pair = [2 * column, (2 * column + 1).min(width - 1)];
+        let [mut weight, mut blue, mut red] = [0; 3];
+        let second = lower.as_deref().unwrap_or(upper);
+        for row in [&upper.touches, &second.touches] {
+            for x in pair {
+                let w = u32::from(row.weight[x]);
+                weight += w;
+                blue += w * u32::from(row.cb[x]);
+                red += w * u32::from(row.cr[x]);
+            }
+        }
+        if weight == 0 {
+            continue;
+        }
+        let new = (mix::<{ 4 * WHOLE }>(cb[column], weight, blue), mix::<{ 4 * WHOLE }>(cr[column], weight, red));
+        if new != (cb[column], cr[column]) {
+            (cb[column], cr[column]) = new;
+            for row in [Some(&mut *upper), lower.as_deref_mut()].into_iter().flatten() {
+                for x in pair {
+                    row.changed[x] |= u8::from(row.touches.weight[x] != 0);
                 }
             }
         }
     }
 }
 
-/// `(old * keep + add) / whole`, rounded.
+/// `(old * (whole - weight) + add) / whole`, rounded; `weight` is at most `whole`, and `add` at most 255 times it.
 #[inline]
-fn mix(old: u8, keep: u32, add: u32, whole: u32) -> u8 {
-    ((u32::from(old) * keep + add + whole / 2) / whole) as u8
+fn mix<const WHOLE: u32>(old: u8, weight: u32, add: u32) -> u8 {
+    // nothing here can overflow; checks for it would keep the loops out of wide registers
+    let keep = u32::from(old).wrapping_mul(WHOLE.wrapping_sub(weight));
+    (keep.wrapping_add(add).wrapping_add(WHOLE / 2) / WHOLE) as u8
 }
 
 #[cfg(test)]

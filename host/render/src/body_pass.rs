@@ -8,10 +8,13 @@ use crate::topology::Faces;
 
 pub(crate) const SHADER: &str = include_str!("shader/body.wgsl");
 
-/// The pipeline that all renderers of a lane share.
+/// The pipelines that all renderers of a lane share.
 #[derive(Debug)]
 pub(crate) struct BodyPass {
-    pipeline: wgpu::RenderPipeline,
+    /// Draws the faces that are seen from outside.
+    outsides: wgpu::RenderPipeline,
+    /// Draws every face.
+    both_sides: wgpu::RenderPipeline,
 }
 
 /// What a sheet is drawn from and to.
@@ -46,37 +49,39 @@ impl BodyPass {
                 attributes: &INSTANCE_ATTRIBUTES,
             }),
         ];
-        let pipeline = gpu.device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-            label: Some("body"),
-            layout: Some(&layout),
-            vertex: wgpu::VertexState {
-                module: &module,
-                entry_point: Some("vertex_main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &[("near_plane", f64::from(NEAR_PLANE_METRES))],
-                    ..Default::default()
+        let pipeline = |cull_mode| {
+            gpu.device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+                label: Some("body"),
+                layout: Some(&layout),
+                vertex: wgpu::VertexState {
+                    module: &module,
+                    entry_point: Some("vertex_main"),
+                    compilation_options: wgpu::PipelineCompilationOptions {
+                        constants: &[("near_plane", f64::from(NEAR_PLANE_METRES))],
+                        ..Default::default()
+                    },
+                    buffers: &buffers,
                 },
-                buffers: &buffers,
-            },
-            primitive: wgpu::PrimitiveState { cull_mode: None, ..Default::default() },
-            depth_stencil: Some(wgpu::DepthStencilState {
-                format: DEPTH_FORMAT,
-                depth_write_enabled: Some(true),
-                depth_compare: Some(wgpu::CompareFunction::Greater),
-                stencil: wgpu::StencilState::default(),
-                bias: wgpu::DepthBiasState::default(),
-            }),
-            multisample: wgpu::MultisampleState::default(),
-            fragment: Some(wgpu::FragmentState {
-                module: &module,
-                entry_point: Some("fragment_main"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                targets: &[Some(SAMPLE_FORMAT.into())],
-            }),
-            multiview_mask: None,
-            cache: None,
-        });
-        Self { pipeline }
+                primitive: wgpu::PrimitiveState { cull_mode, ..Default::default() },
+                depth_stencil: Some(wgpu::DepthStencilState {
+                    format: DEPTH_FORMAT,
+                    depth_write_enabled: Some(true),
+                    depth_compare: Some(wgpu::CompareFunction::Greater),
+                    stencil: wgpu::StencilState::default(),
+                    bias: wgpu::DepthBiasState::default(),
+                }),
+                multisample: wgpu::MultisampleState::default(),
+                fragment: Some(wgpu::FragmentState {
+                    module: &module,
+                    entry_point: Some("fragment_main"),
+                    compilation_options: wgpu::PipelineCompilationOptions::default(),
+                    targets: &[Some(SAMPLE_FORMAT.into())],
+                }),
+                multiview_mask: None,
+                cache: None,
+            })
+        };
+        Self { outsides: pipeline(Some(wgpu::Face::Back)), both_sides: pipeline(None) }
     }
 
     /// Records the drawing of `sheet` and the copying of its patches.
@@ -98,7 +103,6 @@ impl BodyPass {
                 }),
                 ..Default::default()
             });
-            pass.set_pipeline(&self.pipeline);
             pass.set_vertex_buffer(0, with.vertices.slice(..));
             pass.set_vertex_buffer(1, with.bodies.slice(..));
             pass.set_index_buffer(with.faces.indices.slice(..), wgpu::IndexFormat::Uint32);
@@ -108,7 +112,8 @@ impl BodyPass {
                 pass.set_viewport(x as f32, y as f32, width as f32, height as f32, 0.0, 1.0);
                 pass.set_scissor_rect(x, y, width, height);
                 // bodies do not share their vertices, so each is a draw of its own with one instance
-                for body in patch.first_body..patch.first_body + patch.placements.len() as u32 {
+                for (body, drawn) in (patch.first_body..).zip(&patch.bodies) {
+                    pass.set_pipeline(if drawn.solid { &self.outsides } else { &self.both_sides });
                     let base_vertex = (body * with.vertices_per_body) as i32;
                     pass.draw_indexed(0..with.faces.index_count, base_vertex, body..body + 1);
                 }

@@ -83,6 +83,15 @@ pub(crate) struct Gpu {
     pub(crate) faults: Faults,
 }
 
+impl Gpu {
+    /// Whether the device is still there and has refused nothing since the last look.
+    pub(crate) fn check(&self) -> Result<(), RenderError> {
+        // the news of a lost device is delivered by a poll, whose own result says no more than that
+        self.device.poll(wgpu::PollType::Poll).ok();
+        self.faults.check()
+    }
+}
+
 /// Errors that wgpu reports by callback: kept here, so that the work during which they came can fail with them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults(Arc<Mutex<FaultState>>);

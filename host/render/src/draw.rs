@@ -23,7 +23,7 @@ use crate::patch::{Patch, Rect, group};
 use crate::readback::PendingRead;
 use crate::resolve::Samples;
 use crate::scratch::Scratch;
-use crate::sheet::PlacedPatch;
+use crate::sheet::{PlacedBody, PlacedPatch};
 use crate::topology::{Faces, TopologyCache};
 
 /// Sheets that may be under way on the device at once.
@@ -76,7 +76,7 @@ impl Studio {
     /// Draws one batch. Waits for its pictures and vertices until `stop`; books its stages in `clock`.
     pub(crate) fn draw(&mut self, scratch: &mut Scratch, job: DrawJob, stop: &Stop, clock: &StageClock) -> Result<Drawn, DrawFailure> {
         let Self { gpu, pass, topologies } = self;
-        gpu.faults.check()?;
+        gpu.check()?;
         let DrawJob { frames: FrameBatch { format, pts, pictures, .. }, bodies, placements, camera, layout, opacity, supersample } = job;
         let bodies = match bodies.filter(|_| !placements.is_empty()) {
             None => None,
@@ -229,9 +229,11 @@ impl BatchDraw<'_> {
         let placed = sheet.place(frame, patch, self.supersample);
         let clip_from_camera = patch.rect.clip_from_camera(&self.camera);
         for (slot, &body) in patch.bodies.iter().enumerate() {
-            mesh::write_vertices(&points[body], &bodies.topology.faces, normals, &mut sheet.vertices);
+            let points = &points[body];
+            let outward = mesh::write_vertices(points, &bodies.topology.faces, normals, &mut sheet.vertices);
+            let solid = bodies.faces.closed && outward && mesh::is_all_in_front(points);
             sheet.bodies.push(BodyInstance { clip_from_camera, slot: (slot + 1) as f32 / 255.0 });
-            sheet.patches[placed].placements.push(placements[body]);
+            sheet.patches[placed].bodies.push(PlacedBody { placement: placements[body], solid });
         }
         self.clock.add("draw: normals", start.elapsed(), patch.bodies.len() as u64);
     }
@@ -281,7 +283,7 @@ impl BatchDraw<'_> {
             clock.add("draw: device", start.elapsed(), patches.len() as u64);
             let start = Instant::now();
             for patch in &patches {
-                let ink = Ink::new(patch.placements.iter().map(|&i| placements[i].colour), colour);
+                let ink = Ink::new(patch.bodies.iter().map(|b| placements[b.placement].colour), colour);
                 let samples = Samples {
                     bytes: &bytes[patch.offset as usize..],
                     stride: patch.stride as usize,
@@ -290,10 +292,10 @@ impl BatchDraw<'_> {
                     supersample: *supersample as usize,
                 };
                 changed.clear();
-                changed.resize(patch.placements.len(), 0);
+                changed.resize(patch.bodies.len(), 0);
                 blender.blend(canvas.frame_mut(patch.frame), patch.rect, &samples, &ink, *opacity, &mut changed);
-                for (&i, &pixels) in patch.placements.iter().zip(&changed) {
-                    coverage[i] += pixels;
+                for (body, &pixels) in patch.bodies.iter().zip(&changed) {
+                    coverage[body.placement] += pixels;
                 }
             }
             clock.add("draw: blend", start.elapsed(), patches.len() as u64);

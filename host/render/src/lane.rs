@@ -237,3 +237,33 @@ fn draw(studio: &mut Studio, command: DrawCommand, stop: &Stop) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_device_fails_every_draw_and_is_remembered() {
+        let mut studio = open_studio(AdapterChoice::Software, &[Backend::Vulkan, Backend::Gl]).unwrap();
+        assert_eq!(self_test(&mut studio), Ok(()));
+        studio.gpu.device.destroy();
+        for _ in 0..2 {
+            assert!(matches!(self_test(&mut studio), Err(RenderError::Device(_))));
+        }
+        assert!(studio.gpu.faults.lost().is_some());
+    }
+
+    #[test]
+    fn a_stop_ends_a_wait_but_not_for_what_is_there() {
+        let (sender, stop) = Stop::new();
+        let (_resolver, never) = Pending::<u32>::new("decode");
+        let waiter = std::thread::spawn({
+            let stop = stop.clone();
+            move || stop.wait(never).unwrap_err()
+        });
+        drop(sender);
+        let error = waiter.join().unwrap();
+        assert_eq!((&*error.origin, error.cancelled), ("decode", true));
+        assert_eq!(*stop.wait(Pending::ready(7)).unwrap(), 7);
+    }
+}

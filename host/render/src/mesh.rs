@@ -27,8 +27,7 @@ pub(crate) fn screen_bounds(points: &[Vec3A], faces: &[[u32; 3]], camera: &Pinho
     };
     let in_front = |p: Vec3A| p.z >= NEAR_PLANE_METRES;
 
-    let nearest = points.iter().fold(f32::INFINITY, |z, p| z.min(p.z));
-    if nearest >= NEAR_PLANE_METRES {
+    if is_all_in_front(points) {
         points.iter().for_each(|&p| include(p));
     } else {
         points.iter().filter(|&&p| in_front(p)).for_each(|&p| include(p));
@@ -47,15 +46,23 @@ pub(crate) fn screen_bounds(points: &[Vec3A], faces: &[[u32; 3]], camera: &Pinho
     (bounds.0.x <= bounds.1.x).then_some(bounds)
 }
 
-/// Appends the body's vertices with smooth normals: the mean of the surrounding faces' normals, weighted by their areas.
+/// Whether no point is cut off by the near plane.
+pub(crate) fn is_all_in_front(points: &[Vec3A]) -> bool {
+    points.iter().fold(f32::INFINITY, |z, p| z.min(p.z)) >= NEAR_PLANE_METRES
+}
+
+/// Appends the body's vertices with smooth normals: the mean of the surrounding faces' normals, weighted by their areas. Returns
+/// whether the faces of a closed surface look outward (a mirroring placement turns them inward), by the sign of its volume.
 ///
 /// `normals` is scratch space.
-pub(crate) fn write_vertices(points: &[Vec3A], faces: &[[u32; 3]], normals: &mut Vec<Vec3A>, vertices: &mut Vec<BodyVertex>) {
+pub(crate) fn write_vertices(points: &[Vec3A], faces: &[[u32; 3]], normals: &mut Vec<Vec3A>, vertices: &mut Vec<BodyVertex>) -> bool {
+    let mut six_volumes = 0.0;
     normals.clear();
     normals.resize(points.len(), Vec3A::ZERO);
     for corners in faces {
         let [a, b, c] = corners.map(|i| i as usize);
         let normal = (points[b] - points[a]).cross(points[c] - points[a]);
+        six_volumes += normal.dot(points[a]);
         normals[a] += normal;
         normals[b] += normal;
         normals[c] += normal;
@@ -64,6 +71,7 @@ pub(crate) fn write_vertices(points: &[Vec3A], faces: &[[u32; 3]], normals: &mut
         let [x, y, z] = (normal.normalize_or_zero() * f32::from(i16::MAX)).to_array().map(|v| v as i16);
         BodyVertex { point_in_camera: point.to_array(), normal_in_camera: [x, y, z, 0] }
     }));
+    six_volumes > 0.0
 }
 
 #[cfg(test)]
@@ -113,5 +121,14 @@ mod tests {
         assert_eq!(vertices[0].normal_in_camera, [0, 0, i16::MAX, 0]);
         assert_eq!(vertices[3].normal_in_camera, [0; 4], "a vertex without faces has none");
         assert_eq!(vertices[1].point_in_camera, [1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_mirrored_body_looks_inward() {
+        let faces = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]];
+        let points = [Vec3A::ZERO, Vec3A::X, Vec3A::Y, Vec3A::Z].map(|p| p + Vec3A::new(-2.0, 0.5, 7.0));
+        let outward = |points: &[Vec3A]| write_vertices(points, &faces, &mut Vec::new(), &mut Vec::new());
+        assert!(outward(&points));
+        assert!(!outward(&points.map(|p| p * Vec3A::new(-1.0, 1.0, 1.0))));
     }
 }

@@ -170,3 +170,41 @@ impl Renderer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::{DrawLane, LaneConfig};
+    use crate::{AdapterChoice, RenderError};
+    use futures::executor::block_on;
+    use halfpipe_core::{Colour, Matrix, Picture, Range, Rational, Rgb, Topology};
+
+    #[test]
+    fn device_memory_goes_with_the_renderer() -> Result<(), RenderError> {
+        let lane = DrawLane::start(LaneConfig { adapter: AdapterChoice::Software, ..Default::default() })?;
+        let size = Size::new(32, 32);
+        let renderer = lane.renderer(size, Look { layout: Layout::Overlay, opacity: 1.0, supersample: 1 })?;
+        let colour = Colour { matrix: Matrix::Bt601, range: Range::Full };
+        let frames = FrameBatch {
+            format: VideoFormat { size, colour, time_base: Rational::new(1, 25) },
+            first_index: 0,
+            pts: [0].into(),
+            pictures: Pending::ready(vec![Arc::new(Picture::filled(size, [0; 3]))]),
+        };
+        let topology = Arc::new(Topology { vertices: 3, faces: vec![[0, 1, 2]] });
+        let positions = Pending::ready(vec![0.0, 0.0, 2.0, 0.0, 1.0, 2.0, 1.0, 0.0, 2.0]);
+        let bodies = VertexBatch { count: 1, topology, positions };
+        let rotation = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let placement = Placement { frame: 0, rotation, translation: [0.0; 3], colour: Rgb(255, 0, 0) };
+        let camera = Pinhole { focal: 40.0, center: [4.0, 4.0] };
+        let drawing = block_on(renderer.draw(frames, Some(bodies), vec![placement], camera))?;
+        assert!(drawing.coverage.wait_blocking().unwrap()[0] > 50);
+
+        let scratch = Arc::downgrade(&renderer.scratch);
+        drop(renderer);
+        // behind the batch in the queue, so the thread has let go of it
+        block_on(lane.self_test())?;
+        assert!(scratch.upgrade().is_none());
+        Ok(())
+    }
+}

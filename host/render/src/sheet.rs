@@ -15,8 +15,8 @@ pub(crate) struct PlacedPatch {
     pub(crate) frame: usize,
     /// Which part of the frame, pixels.
     pub(crate) rect: Rect,
-    /// The placement drawn in each slot, from slot 1.
-    pub(crate) placements: Vec<usize>,
+    /// The body drawn in each slot, from slot 1.
+    pub(crate) bodies: Vec<PlacedBody>,
     /// Top left corner on the sheet, samples.
     pub(crate) at: [u32; 2],
     /// Width and height on the sheet, samples.
@@ -27,6 +27,15 @@ pub(crate) struct PlacedPatch {
     pub(crate) offset: u64,
     /// Bytes from row to row in the read-back buffer.
     pub(crate) stride: u32,
+}
+
+/// A body of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlacedBody {
+    /// Whose it is.
+    pub(crate) placement: usize,
+    /// Whether its inside cannot be seen, so that half of its faces need not be drawn.
+    pub(crate) solid: bool,
 }
 
 /// What is drawn in one pass.
@@ -66,7 +75,7 @@ impl Sheet {
         self.patches.push(PlacedPatch {
             frame,
             rect: patch.rect,
-            placements: Vec::with_capacity(patch.bodies.len()),
+            bodies: Vec::with_capacity(patch.bodies.len()),
             at,
             size,
             first_body: self.bodies.len() as u32,

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 
 use halfpipe_core::Topology;
-use wgpu::util::DeviceExt;
 
 use crate::device::Gpu;
 use crate::error::RenderError;
@@ -13,6 +12,8 @@ use crate::error::RenderError;
 pub(crate) struct Faces {
     pub(crate) indices: wgpu::Buffer,
     pub(crate) index_count: u32,
+    /// Whether they bound a solid, so that their insides cannot be seen from outside.
+    pub(crate) closed: bool,
 }
 
 /// All topologies seen by a lane that are still alive.
@@ -28,12 +29,17 @@ impl TopologyCache {
             return Ok(Arc::clone(faces));
         }
         check(topology)?;
-        let indices = gpu.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+        let bytes: &[u8] = bytemuck::cast_slice(&topology.faces);
+        let indices = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("faces"),
-            contents: bytemuck::cast_slice(&topology.faces),
-            usage: wgpu::BufferUsages::INDEX,
+            size: bytes.len() as u64,
+            usage: wgpu::BufferUsages::INDEX | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
         });
-        let faces = Arc::new(Faces { indices, index_count: topology.faces.len() as u32 * 3 });
+        gpu.queue.write_buffer(&indices, 0, bytes);
+        // what the device refused must not be kept for later batches
+        gpu.faults.check()?;
+        let faces = Arc::new(Faces { indices, index_count: topology.faces.len() as u32 * 3, closed: is_closed(&topology.faces) });
         self.0.push((Arc::downgrade(topology), Arc::clone(&faces)));
         Ok(faces)
     }
@@ -54,6 +60,14 @@ fn check(topology: &Topology) -> Result<(), RenderError> {
     Ok(())
 }
 
+/// Whether every edge is passed once in each direction: two faces meet there, and they are turned the same way.
+fn is_closed(faces: &[[u32; 3]]) -> bool {
+    let mut edges: Vec<_> = faces.iter().flat_map(|&[a, b, c]| [(a, b), (b, c), (c, a)]).collect();
+    edges.sort_unstable();
+    let once = edges.array_windows().all(|[a, b]| a != b);
+    once && edges.iter().all(|&(a, b)| edges.binary_search(&(b, a)).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +86,15 @@ mod tests {
         cache.forget_dead();
         assert_eq!(cache.0.len(), 1);
         assert_eq!(Arc::strong_count(&first), 1);
+    }
+
+    #[test]
+    fn a_tetrahedron_is_closed_until_a_face_is_missing_or_turned() {
+        let faces = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]];
+        assert!(is_closed(&faces));
+        assert!(!is_closed(&faces[1..]));
+        assert!(!is_closed(&[faces[0], faces[1], faces[2], [1, 3, 2]]));
+        assert!(!is_closed(&faces.repeat(2)));
     }
 
     #[test]
