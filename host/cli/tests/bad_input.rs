@@ -173,7 +173,9 @@ fn children_of(parent: u32) -> Vec<(u32, String)> {
 }
 
 fn kill(pid: u32, signal: &str) {
-    assert!(std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+    // the shell brings its own `kill`; a minimal system has no program of that name
+    let line = format!("kill {signal} {pid}");
+    assert!(std::process::Command::new("sh").args(["-c", &line]).status().unwrap().success());
 }
 
 #[test]
