@@ -132,6 +132,30 @@ pub enum RuntimeError {
         /// What does not fit.
         message: String,
     },
+    /// The file is not a component of the planner world.
+    #[error("{path} is not a Halfpipe planner component: {message}; build it with `make guests` for the world halfpipe:app/planner")]
+    PlannerInvalid {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        message: String,
+    },
+    /// The planner broke a rule.
+    #[error("the planner {planner} {message}")]
+    Planner {
+        /// Name of the planner: its file without `.wasm`.
+        planner: String,
+        /// What it did.
+        message: String,
+    },
+    /// The planner says that it does not understand an event.
+    #[error("the planner {planner} refuses the event: {message}")]
+    EventRefused {
+        /// Name of the planner: its file without `.wasm`.
+        planner: String,
+        /// Its sentence.
+        message: String,
+    },
     /// No guest of that name.
     #[error("there is no pipeline named {name} in {dir} (found: {found}); run `make guests` or give the path of a .wasm file")]
     GuestUnknown {
@@ -205,8 +229,10 @@ impl RuntimeError {
     #[must_use]
     pub const fn kind(&self) -> FaultKind {
         match self {
-            Self::Options { .. } | Self::BadInput(_) | Self::GuestUnknown { .. } | Self::GuestFile { .. } => FaultKind::BadInput,
-            Self::GuestInvalid { .. } | Self::Guest { .. } => FaultKind::BadGuest,
+            Self::Options { .. } | Self::BadInput(_) | Self::GuestUnknown { .. } | Self::GuestFile { .. } | Self::EventRefused { .. } => {
+                FaultKind::BadInput
+            }
+            Self::GuestInvalid { .. } | Self::Guest { .. } | Self::PlannerInvalid { .. } | Self::Planner { .. } => FaultKind::BadGuest,
             Self::Catalog(_) => FaultKind::BadModel,
             Self::Cancelled => FaultKind::Cancelled,
             Self::Reported { kind, .. } => *kind,

@@ -20,6 +20,7 @@ const MOST_INSTANCES: u32 = 64;
 pub struct Sandbox {
     engine: Engine,
     linker: std::sync::Arc<Linker<JobState>>,
+    planner_linker: std::sync::Arc<Linker<JobState>>,
 }
 
 impl Sandbox {
@@ -47,6 +48,9 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(fault)?;
         Pipeline::add_to_linker::<_, HasSelf<JobState>>(&mut linker, |state| state).map_err(fault)?;
+        let mut planner_linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut planner_linker).map_err(fault)?;
+        crate::bindings::planner::Planner::add_to_linker::<_, HasSelf<JobState>>(&mut planner_linker, |state| state).map_err(fault)?;
         let weak = engine.weak();
         std::thread::Builder::new()
             .name("epoch".into())
@@ -58,7 +62,7 @@ impl Sandbox {
                 }
             })
             .map_err(|e| RuntimeError::Engine(format!("cannot start the clock thread: {e}")))?;
-        Ok(Self { engine, linker: std::sync::Arc::new(linker) })
+        Ok(Self { engine, linker: std::sync::Arc::new(linker), planner_linker: std::sync::Arc::new(planner_linker) })
     }
 
     /// The engine.
@@ -67,9 +71,15 @@ impl Sandbox {
         &self.engine
     }
 
-    /// The linker with everything a guest may import.
+    /// The linker with everything a pipeline may import.
     #[must_use]
     pub fn linker(&self) -> &Linker<JobState> {
         &self.linker
+    }
+
+    /// The linker with what a planner may import: logging, and WASI without files, network or environment.
+    #[must_use]
+    pub fn planner_linker(&self) -> &Linker<JobState> {
+        &self.planner_linker
     }
 }
