@@ -9,7 +9,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// Most records of one notification. S3 and MinIO send one.
+/// Most records of one notification; it usually holds one.
 pub const MAX_RECORDS: usize = 1000;
 
 /// What happened to an object.
@@ -164,7 +164,7 @@ fn parse_record(record: &Node) -> Result<ObjectEvent, EventError> {
     })
 }
 
-/// `ObjectCreated:Put` and the like; MinIO and the test of S3's console write `s3:` before it.
+/// `ObjectCreated:Put` and the like. MinIO writes `s3:` before it, as in the names of subscriptions.
 fn record_kind(name: &str) -> Option<EventKind> {
     match name.strip_prefix("s3:").unwrap_or(name).split_once(':')?.0 {
         "ObjectCreated" => Some(EventKind::Created),
