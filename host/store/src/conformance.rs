@@ -56,7 +56,9 @@ fn put_get_head_delete(store: &dyn ObjectStore) {
     let second = ok(store.put(&key, b"other", PutMode::Overwrite), "overwrite");
     assert_ne!(second.etag, first.etag, "a new version has a new etag");
     let third = ok(store.put(&key, b"other", PutMode::Overwrite), "overwrite with the same");
-    assert!(third.etag != second.etag && third.etag != first.etag, "each put is a version");
+    // S3's etag is a digest of the bytes, so the same bytes may or may not be the same version
+    assert_ne!(third.etag, first.etag, "etags do not come back with other bytes");
+    assert_eq!(ok(store.head(&key), "head"), third, "head agrees with the last put");
     assert_eq!(contents(store, &key), b"other");
     if let Some(path) = store.local_path(&key) {
         assert_eq!(ok(std::fs::read(path), "reading the local path"), b"other", "the local path holds the object");

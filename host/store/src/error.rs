@@ -79,6 +79,46 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// The bucket is not there.
+    #[error("{store} cannot be used: there is no such bucket; create it, or correct its name")]
+    NoBucket {
+        /// The store.
+        store: String,
+    },
+    /// The server did not accept who asks, or what for.
+    #[error(
+        "{what} of {store} could not be {action}: access is denied ({reason}); check the access key, its secret and what the bucket allows it"
+    )]
+    Denied {
+        /// The store.
+        store: String,
+        /// What was asked for: `object a/b`, or `the store`.
+        what: String,
+        /// What is not allowed: `read`, `written`, ...
+        action: &'static str,
+        /// The server's words.
+        reason: String,
+    },
+    /// The server could not be reached, or was not able to answer. Trying again may help.
+    #[error("{what} of {store} could not be {action} now: {reason}; try again, and check that the server runs and can be reached")]
+    Unavailable {
+        /// The store.
+        store: String,
+        /// What was asked for: `object a/b`, or `the store`.
+        what: String,
+        /// What failed: `read`, `written`, ...
+        action: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// What the store was told about itself or the call cannot be.
+    #[error("{store} cannot be used like that: {rule}")]
+    Settings {
+        /// The store.
+        store: String,
+        /// What is wrong, and what to do.
+        rule: String,
+    },
     /// The store itself cannot be used.
     #[error("{store} cannot be opened: {source}; check that the folder can be created and written to")]
     Open {
@@ -90,8 +130,25 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the same call may well succeed later: the server was not reached, overloaded, or broke off.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), BrokenPipe | ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut)
+            }
+            _ => false,
+        }
+    }
+
+    /// An I/O error, or the store's own that came through [`std::io::Read`] or [`std::io::Write`] as one.
     pub(crate) fn io(store: &str, key: impl ToString, action: &'static str, source: std::io::Error) -> Self {
-        Self::Io { store: store.into(), key: key.to_string(), action, source }
+        match source.downcast::<Self>() {
+            Ok(own) => own,
+            Err(source) => Self::Io { store: store.into(), key: key.to_string(), action, source },
+        }
     }
 
     pub(crate) fn not_found(store: &str, key: &Key) -> Self {

@@ -1,4 +1,5 @@
-//! Where objects live: one trait, a directory and a memory store, one conformance suite.
+//! Where objects live: one trait; a directory, a bucket of S3 and memory behind it; one conformance suite; and a server that lends
+//! a folder out as a bucket.
 //!
 //! # Why not a file system interface?
 //! Videos and results also live in S3, which knows whole objects under flat keys: no renaming, no appending, no folders, no
@@ -8,6 +9,11 @@
 //! # Blocking
 //! Calls block and bodies are streamed through [`std::io::Read`] and [`std::io::Write`], because what moves them are the reader
 //! and writer threads of videos, not tasks. Call them from such a thread (or a blocking pool), never from an executor's thread.
+//!
+//! # Which store
+//! [`DirectoryStore`] for one machine, [`S3Store`] for S3 and what speaks its protocol, [`MemoryStore`] for tests. Clients that can
+//! only speak S3, and presigned addresses without S3, are served by [`EmbeddedServer`], which keeps its objects in a
+//! [`DirectoryStore`].
 
 pub mod conformance;
 mod directory;
@@ -15,6 +21,8 @@ mod error;
 mod key;
 mod memory;
 mod range;
+mod s3;
+mod server;
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -26,6 +34,8 @@ pub use directory::DirectoryStore;
 pub use error::StoreError;
 pub use key::{Key, KeyError, MAX_KEY_BYTES};
 pub use memory::MemoryStore;
+pub use s3::{S3Config, S3Store, UploadedPart};
+pub use server::{EmbeddedServer, ServerCredentials};
 
 /// What is known of an object without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +44,10 @@ pub struct ObjectMeta {
     pub key: Key,
     /// Its size, bytes.
     pub size: u64,
-    /// Its version: an opaque text that changes whenever the object is put. Compare it for equality only.
+    /// Its version: an opaque text that changes whenever the object's bytes change, and in some stores with every put. Compare it
+    /// for equality only.
     pub etag: String,
-    /// When it was put.
+    /// When it was put; in some stores to the second.
     pub modified: SystemTime,
 }
 

@@ -1,0 +1,193 @@
+//! A folder lent out as a bucket: a server that speaks S3's protocol, within this process.
+//!
+//! # What it is for
+//! Presigned addresses and S3 clients on a machine without S3, and tests. It knows one bucket and the operations that
+//! [`crate::S3Store`] and presigned addresses need; everything else is answered with `NotImplemented`. Of an object it keeps the
+//! bytes only: a content type is accepted and forgotten, metadata of users are refused.
+//!
+//! # What it rests on
+//! The protocol (parsing, signatures, answers) is the crate s3s; the objects lie in a [`crate::DirectoryStore`], not in s3s's own
+//! folder backend, whose conditional puts race, whose listings have no etags, and which cannot hold keys beyond some 180 bytes. So
+//! conditional puts are atomic, between this server and other processes that open the same folder as a store as well, and etags are
+//! the folder's: opaque texts, not MD5 sums.
+//!
+//! # Folders
+//! `FOLDER/BUCKET/` holds the objects as plain files, `FOLDER/.uploads/` the parts of uploads that are not complete; both outlive the
+//! server.
+
+mod bucket;
+mod conditions;
+mod digests;
+mod listing;
+mod stream;
+mod uploads;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::validation::{AwsNameValidation, NameValidation};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use crate::{S3Config, StoreError};
+
+/// Threads that speak HTTP; files are read and written on others.
+const WORKERS: usize = 2;
+/// How long requests may go on after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// Pause after an accept that failed, e.g. for want of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What clients of an [`EmbeddedServer`] sign with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerCredentials {
+    /// Name of the key.
+    pub access_key: String,
+    /// The secret that goes with it.
+    pub secret: String,
+}
+
+impl fmt::Debug for ServerCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // the secret stays out of logs
+        f.debug_struct("ServerCredentials").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+/// A running server. Dropped, it takes no more connections, lets requests under way end for up to five seconds, and stops.
+pub struct EmbeddedServer {
+    address: SocketAddr,
+    bucket: String,
+    credentials: ServerCredentials,
+    stop: Option<oneshot::Sender<()>>,
+    stopped: mpsc::Receiver<()>,
+    runtime: Option<Runtime>,
+}
+
+impl EmbeddedServer {
+    /// Serves `folder/bucket` (made where it is missing) at `address`, e.g. `127.0.0.1:0` for a free port of this machine alone.
+    /// Requests that are not signed with `credentials` are refused. The connection is not encrypted: put a TLS proxy in front of
+    /// any address that others reach.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] where the bucket's name is not allowed or a credential is empty; [`StoreError::Open`] where the folder
+    /// cannot be used, the address is taken or threads cannot be started.
+    pub fn start(folder: &Path, bucket: &str, address: SocketAddr, credentials: ServerCredentials) -> Result<Self, StoreError> {
+        let store = format!("embedded server for {}", folder.display());
+        if !AwsNameValidation::new().validate_bucket_name(bucket) {
+            let rule = format!("{bucket:?} is no bucket name; use 3 to 63 lowercase letters, digits, dots and hyphens");
+            return Err(StoreError::Settings { store, rule });
+        }
+        if credentials.access_key.is_empty() || credentials.secret.is_empty() {
+            return Err(StoreError::Settings { store, rule: "the access key or its secret is empty; give both".into() });
+        }
+        let service = {
+            let mut builder = S3ServiceBuilder::new(bucket::Bucket::open(folder, bucket)?);
+            builder.set_auth(SimpleAuth::from_single(credentials.access_key.clone(), credentials.secret.clone()));
+            builder.build()
+        };
+        let failed =
+            |what: String| move |e: io::Error| StoreError::Open { store, source: io::Error::new(e.kind(), format!("{what}: {e}")) };
+        let bind = || {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name("halfpipe-s3-serve").enable_all().build()?;
+            let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(listener) })?;
+            Ok((listener.local_addr()?, listener, runtime))
+        };
+        let (address, listener, runtime) = bind().map_err(failed(format!("address {address}")))?;
+        let (stop, told) = oneshot::channel();
+        let (done, stopped) = mpsc::sync_channel(1);
+        runtime.spawn(async move {
+            serve(listener, service, told).await;
+            // nobody listens where the server was dropped long ago
+            let _ = done.send(());
+        });
+        tracing::info!(%address, bucket, folder = %folder.display(), "serving a folder as a bucket");
+        Ok(Self { address, bucket: bucket.into(), credentials, stop: Some(stop), stopped, runtime: Some(runtime) })
+    }
+
+    /// The address for clients, e.g. `http://127.0.0.1:39123`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What clients sign with.
+    #[must_use]
+    pub fn credentials(&self) -> &ServerCredentials {
+        &self.credentials
+    }
+
+    /// How an [`crate::S3Store`] reaches the bucket, with keys below `prefix`.
+    #[must_use]
+    pub fn config(&self, prefix: &str) -> S3Config {
+        S3Config::new(&self.bucket, prefix)
+            .at_endpoint(self.endpoint())
+            .with_credentials(&self.credentials.access_key, &self.credentials.secret)
+    }
+}
+
+impl Drop for EmbeddedServer {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // where the server has ended by itself there is nobody to tell
+            let _ = stop.send(());
+        }
+        if self.stopped.recv_timeout(GRACE + PAUSE).is_err() {
+            tracing::warn!(address = %self.address, "requests to the embedded server were broken off");
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for EmbeddedServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedServer").field("endpoint", &self.endpoint()).field("bucket", &self.bucket).finish_non_exhaustive()
+    }
+}
+
+async fn serve(listener: tokio::net::TcpListener, service: S3Service, mut told: oneshot::Receiver<()>) {
+    let http = auto::Builder::new(TokioExecutor::new());
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut told => break,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "the embedded server could not accept a connection");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // else the last packet of small answers waits for an acknowledgement, some 40 ms
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a connection that ended at once");
+            continue;
+        }
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service.clone()).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection to the embedded server broke");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::debug!("requests outlast the embedded server");
+    }
+}

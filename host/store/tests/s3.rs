@@ -1,0 +1,275 @@
+//! The S3 store against two servers over HTTP: the embedded one, and moto, which others wrote.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
+use std::time::Duration;
+
+use halfpipe_store::{
+    DirectoryStore, EmbeddedServer, Key, ObjectStore, PutMode, S3Config, S3Store, ServerCredentials, StoreError, UploadedPart, conformance,
+};
+
+const MIB: usize = 1 << 20;
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+fn as_dyn(store: &impl ObjectStore) -> &dyn ObjectStore {
+    store
+}
+
+fn credentials() -> ServerCredentials {
+    ServerCredentials { access_key: "tester".into(), secret: "a secret of the tests".into() }
+}
+
+/// A server on a free port over a folder of its own.
+struct Served {
+    folder: tempfile::TempDir,
+    server: EmbeddedServer,
+}
+
+impl Served {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = EmbeddedServer::start(folder.path(), "videos", SocketAddr::from(([127, 0, 0, 1], 0)), credentials()).unwrap();
+        Self { folder, server }
+    }
+
+    fn store(&self, prefix: &str) -> S3Store {
+        S3Store::connect(self.server.config(prefix)).unwrap()
+    }
+
+    /// Parts and other leftovers of uploads.
+    fn uploads(&self) -> Vec<String> {
+        let store = DirectoryStore::open(self.folder.path().join(".uploads")).unwrap();
+        store.list("", None, 9).unwrap().into_iter().map(|meta| meta.key.to_string()).collect()
+    }
+}
+
+/// moto's server as a child process, with one bucket.
+struct Moto {
+    child: Child,
+    config: S3Config,
+}
+
+impl Moto {
+    fn start() -> Self {
+        let program = std::env::var_os("HALFPIPE_MOTO").map_or_else(default_moto, PathBuf::from);
+        assert!(program.is_file(), "there is no {}; run infra/local/moto.sh, or set HALFPIPE_MOTO to moto's server", program.display());
+        // the port is free until moto takes it a moment later; moto tells nobody which one it chose
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let child = Command::new(program)
+            .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let config = S3Config::new("videos", "below/here").at_endpoint(format!("http://{address}")).with_credentials("any", "any");
+        let mut moto = Self { child, config };
+        while TcpStream::connect(address).is_err() {
+            assert!(moto.child.try_wait().unwrap().is_none(), "moto's server ended at once; run it by hand to see why");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        curl(&["-X", "PUT", &format!("http://{address}/videos")]);
+        moto
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn default_moto() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"))).unwrap();
+    cache.join("halfpipe/moto/bin/moto_server")
+}
+
+/// Runs curl; gives the headers and body of the answer.
+fn curl(arguments: &[&str]) -> String {
+    let output = Command::new("curl").args(["-sS", "-i", "--fail-with-body"]).args(arguments).output().expect("curl is not installed");
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{answer}{}", String::from_utf8_lossy(&output.stderr));
+    answer
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> &'a str {
+    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with(name)).unwrap();
+    line.split_once(':').unwrap().1.trim()
+}
+
+#[test]
+fn embedded_server_keeps_the_promises() {
+    let served = Served::start();
+    conformance::run(&served.store(""));
+    conformance::run(&served.store("a/prefix"));
+    assert_eq!(served.uploads(), Vec::<String>::new());
+}
+
+#[test]
+fn moto_keeps_the_promises() {
+    let moto = Moto::start();
+    conformance::run(&S3Store::connect(moto.config.clone()).unwrap());
+}
+
+#[test]
+fn keys_are_relative_to_the_prefix() {
+    let served = Served::start();
+    as_dyn(&served.store("jobs/1")).put(&key("out.mp4"), b"video", PutMode::Create).unwrap();
+    as_dyn(&served.store("jobs/10")).put(&key("out.mp4"), b"other", PutMode::Create).unwrap();
+    let listed = served.store("jobs/1").list("", None, 9).unwrap();
+    assert_eq!(listed.iter().map(|meta| meta.key.as_str()).collect::<Vec<_>>(), ["out.mp4"]);
+    assert_eq!(as_dyn(&served.store("")).read(&key("jobs/1/out.mp4"), 9).unwrap().0, b"video");
+    assert_eq!(std::fs::read(served.folder.path().join("videos/jobs/1/out.mp4")).unwrap(), b"video", "objects are plain files");
+}
+
+#[test]
+fn of_racing_creates_in_parts_one_wins() {
+    let served = Served::start();
+    let store = served.store("");
+    let start = Barrier::new(4);
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let racer = || {
+            let mut writer = store.create(&key("large"), PutMode::Create).unwrap();
+            writer.write_all(&vec![1; 9 * MIB]).unwrap();
+            start.wait();
+            writer.commit()
+        };
+        let racers: Vec<_> = (0..4).map(|_| scope.spawn(racer)).collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error}");
+    }
+    assert_eq!(served.uploads(), Vec::<String>::new(), "losers clean up");
+}
+
+#[test]
+fn forty_mebibytes_go_in_parts_and_come_back() {
+    let served = Served::start();
+    let store = served.store("");
+    let bytes: Vec<u8> = (0..40 * MIB + 17).map(|i| (i * 31 % 251) as u8).collect();
+    let mut writer = store.create(&key("large"), PutMode::Create).unwrap();
+    writer.write_all(&bytes).unwrap();
+    assert!(served.uploads().iter().any(|name| name.contains("/parts/")), "parts are on their way before the commit");
+    let meta = writer.commit().unwrap();
+    assert_eq!(meta.size, bytes.len() as u64);
+    assert_eq!(store.head(&key("large")).unwrap(), meta);
+    assert!(as_dyn(&store).read(&key("large"), u64::MAX).unwrap().0 == bytes);
+    assert_eq!(served.uploads(), Vec::<String>::new());
+}
+
+#[test]
+fn a_writer_given_up_leaves_no_upload() {
+    let served = Served::start();
+    let store = served.store("");
+    let mut writer = store.create(&key("large"), PutMode::Create).unwrap();
+    writer.write_all(&vec![0; 20 * MIB]).unwrap();
+    assert_ne!(served.uploads(), Vec::<String>::new());
+    drop(writer);
+    assert_eq!(served.uploads(), Vec::<String>::new());
+    assert_eq!(store.list("", None, 9).unwrap(), vec![]);
+}
+
+#[test]
+fn a_server_that_is_gone_is_named_as_such() {
+    let served = Served::start();
+    let (store, endpoint) = (served.store(""), served.server.endpoint());
+    drop(served);
+    let error = store.head(&key("a")).unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().starts_with(&format!("object a of s3://videos at {endpoint} could not be read now: ")), "{error}");
+    let error = as_dyn(&store).put(&key("a"), &vec![0; 20 * MIB], PutMode::Create).unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let config = S3Config::new("videos", "").at_endpoint(endpoint).with_credentials("a", "b");
+    assert!(S3Store::connect(config).unwrap_err().is_transient());
+}
+
+#[test]
+fn wrong_credentials_and_buckets_are_named_as_such() {
+    let served = Served::start();
+    for (access_key, secret) in [("tester", "wrong"), ("nobody", "a secret of the tests")] {
+        let error = S3Store::connect(served.server.config("").with_credentials(access_key, secret)).unwrap_err();
+        assert!(matches!(error, StoreError::Denied { .. }) && !error.is_transient(), "{error}");
+        assert!(error.to_string().contains("check the access key") && !error.to_string().contains(secret), "{error}");
+    }
+    let mut config = served.server.config("");
+    config.bucket = "elsewhere".into();
+    let error = S3Store::connect(config).unwrap_err();
+    assert!(matches!(error, StoreError::NoBucket { .. }), "{error}");
+    assert!(error.to_string().starts_with("s3://elsewhere at http://127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    for bucket in ["", "..", ".uploads", "a/b", "UPPER"] {
+        let outcome = EmbeddedServer::start(folder.path(), bucket, anywhere, credentials());
+        assert!(matches!(outcome, Err(StoreError::Settings { .. })), "{bucket:?}");
+    }
+    let served = Served::start();
+    let taken: SocketAddr = served.server.endpoint().trim_start_matches("http://").parse().unwrap();
+    let error = EmbeddedServer::start(folder.path(), "videos", taken, credentials()).unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }) && error.to_string().contains(&taken.to_string()), "{error}");
+    for expires in [Duration::ZERO, Duration::from_secs(8 * 24 * 3600)] {
+        assert!(matches!(served.store("").presign_get(&key("a"), expires), Err(StoreError::Settings { .. })));
+    }
+}
+
+#[test]
+fn a_presigned_address_takes_an_upload_and_gives_it_back() {
+    let served = Served::start();
+    let store = served.store("in");
+    let source = served.folder.path().join("clip.mp4");
+    std::fs::write(&source, b"not really a video").unwrap();
+    let source = source.to_str().unwrap();
+
+    let url = store.presign_put(&key("a b/clip.mp4"), Duration::from_secs(60), Some("video/mp4")).unwrap();
+    curl(&["-T", source, "-H", "Content-Type: video/mp4", &url]);
+    assert_eq!(as_dyn(&store).read(&key("a b/clip.mp4"), 99).unwrap().0, b"not really a video");
+    let answer = curl(&[&store.presign_get(&key("a b/clip.mp4"), Duration::from_secs(60)).unwrap()]);
+    assert!(answer.ends_with("not really a video"), "{answer}");
+
+    // the signature covers the key
+    let elsewhere = url.replace("clip.mp4", "other.mp4");
+    let output = Command::new("curl").args(["-sS", "--fail", "-T", source, "-H", "Content-Type: video/mp4", &elsewhere]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(matches!(store.head(&key("a b/other.mp4")), Err(StoreError::NotFound { .. })));
+}
+
+#[test]
+fn presigned_parts_become_an_object() {
+    let served = Served::start();
+    let store = served.store("in");
+    let object = key("long.mp4");
+    let bytes: Vec<u8> = (0..11 * MIB).map(|i| (i * 7 % 253) as u8).collect();
+    let upload = store.start_multipart(&object).unwrap();
+    let send = |number: u16, part: &[u8]| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(part).unwrap();
+        let url = store.presign_part(&object, &upload, number, Duration::from_secs(60)).unwrap();
+        let answer = curl(&["-T", file.path().to_str().unwrap(), &url]);
+        UploadedPart { number, etag: header(&answer, "etag").into() }
+    };
+    let parts = [send(1, &bytes[..6 * MIB]), send(2, &bytes[6 * MIB..])];
+    let wrong = [parts[1].clone(), parts[0].clone()];
+    assert!(matches!(store.complete_multipart(&object, &upload, &wrong), Err(StoreError::Settings { .. })));
+    assert!(matches!(store.head(&object), Err(StoreError::NotFound { .. })));
+    assert_eq!(store.complete_multipart(&object, &upload, &parts).unwrap().size, bytes.len() as u64);
+    assert!(as_dyn(&store).read(&object, u64::MAX).unwrap().0 == bytes);
+
+    let upload = store.start_multipart(&key("other")).unwrap();
+    assert_ne!(served.uploads(), Vec::<String>::new());
+    store.abort_multipart(&key("other"), &upload).unwrap();
+    assert_eq!(served.uploads(), Vec::<String>::new());
+    assert!(store.presign_part(&key("other"), &upload, 0, Duration::from_secs(60)).is_err());
+}
