@@ -82,6 +82,14 @@ pub enum MediaError {
         /// What ffprobe said.
         cause: String,
     },
+    /// The file is not a still picture that can be read.
+    #[error("{} is not a picture that can be read ({cause}): give a PNG, JPEG, WebP or BMP file", path.display())]
+    NotAPicture {
+        /// The file.
+        path: PathBuf,
+        /// What ffmpeg said.
+        cause: String,
+    },
     /// A video whose end or index is missing.
     #[error("{} is cut short ({cause}): its copy or recording was not completed, so copy or record it again", path.display())]
     Truncated {
@@ -184,6 +192,7 @@ impl MediaError {
                 | Self::NotAFile { .. }
                 | Self::Empty { .. }
                 | Self::NotAVideo { .. }
+                | Self::NotAPicture { .. }
                 | Self::Truncated { .. }
                 | Self::NoVideoStream { .. }
                 | Self::Unsupported { .. }

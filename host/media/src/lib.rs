@@ -19,6 +19,7 @@ pub mod info;
 pub mod probe;
 pub mod sink;
 pub mod source;
+pub mod still;
 pub mod tools;
 pub mod verify;
 
@@ -30,5 +31,6 @@ pub use info::{AudioStream, ColourTags, VideoInfo, Window};
 pub use probe::probe;
 pub use sink::{FrameSink, Written};
 pub use source::{FrameSource, SourceReport};
+pub use still::{first_frame_png, still_to_video};
 pub use tools::Tools;
 pub use verify::{Expect, ExpectedTimes, verify};

@@ -65,6 +65,11 @@ impl Tools {
     pub(crate) fn ffprobe<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output, MediaError> {
         run(&self.ffprobe, FFPROBE_VARIABLE, args)
     }
+
+    /// Runs ffmpeg to its end, for work of one frame.
+    pub(crate) fn ffmpeg<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output, MediaError> {
+        run(&self.ffmpeg, FFMPEG_VARIABLE, args)
+    }
 }
 
 /// The argument that opens exactly this file, whatever characters its name has, and never a protocol or an option.
