@@ -37,6 +37,12 @@ pub struct Guest {
     pre: PipelinePre<JobState>,
 }
 
+impl std::fmt::Debug for Guest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guest").field("path", &self.path).field("sha256", &self.sha256).finish_non_exhaustive()
+    }
+}
+
 impl Guest {
     /// Reads, compiles and checks a component, and asks it to describe itself.
     ///

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use halfpipe_core::StageClock;
 use halfpipe_media::Tools;
-use halfpipe_nn::{Catalog, Device, NnConfig, NnLane};
+use halfpipe_nn::catalog::Entry;
+use halfpipe_nn::{Catalog, Device, ModelHandle, NnConfig, NnLane};
 use halfpipe_render::{AdapterChoice, DrawLane, LaneConfig};
 
 use crate::error::RuntimeError;
@@ -74,6 +75,32 @@ impl Host {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The sandbox that guests run in.
+    #[must_use]
+    pub const fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// Models and bodies that a job of this guest with these options (JSON) needs.
+    ///
+    /// # Errors
+    /// As [`Guest::needs`].
+    pub async fn needs(&self, guest: &Guest, options: &str) -> Result<Vec<String>, RuntimeError> {
+        guest.needs(&self.sandbox, &self.limits, options).await
+    }
+
+    /// Loads a model or body of the catalog as a job does that needs it: digests checked, once.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Nn`] or [`RuntimeError::Catalog`] where there is none of that name, or its file is missing or altered.
+    pub async fn load_model(&self, name: &str) -> Result<ModelHandle, RuntimeError> {
+        let model = self.shared.nn.load(name).await?;
+        if matches!(self.shared.catalog.entry(name)?, Entry::Body(_)) {
+            self.shared.body(name)?;
+        }
+        Ok(model)
     }
 
     /// Loads a guest component from a file.

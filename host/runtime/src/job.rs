@@ -273,13 +273,12 @@ impl Host {
     /// Asks the guest what it needs and loads it, digests checked.
     async fn load_needs(&self, job: &Job) -> Result<Needs, RuntimeError> {
         let guest = &job.guest;
-        let names = guest.needs(&self.sandbox, &self.limits, &job.options.to_string()).await?;
+        let names = self.needs(guest, &job.options.to_string()).await?;
         let (mut models, mut licences, mut bodies) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for name in &names {
             let entry = self.shared.catalog.entry(name)?;
-            self.shared.nn.load(name).await?;
+            self.load_model(name).await?;
             if matches!(entry, Entry::Body(_)) {
-                self.shared.body(name)?;
                 bodies.push(name.clone());
             }
             models.insert(name.clone(), entry.onnx().sha256.to_string());

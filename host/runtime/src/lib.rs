@@ -24,6 +24,7 @@ pub mod resources;
 pub mod sandbox;
 pub mod state;
 mod usage;
+mod warmup;
 
 pub use error::{FaultKind, RuntimeError};
 pub use guest::{Description, Guest};
@@ -35,3 +36,4 @@ pub use progress::{Progress, Stage};
 pub use report::JobReport;
 pub use sandbox::Sandbox;
 pub use state::CancelToken;
+pub use warmup::Warmed;

@@ -12,7 +12,7 @@
 mod halving;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -84,6 +84,8 @@ impl ModelHandle {
 }
 
 type Loaded = Arc<Mutex<HashMap<String, ModelHandle>>>;
+/// Models whose last loading failed, with why.
+type Failed = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// A command and the span of the job it belongs to.
 struct Queued {
@@ -105,6 +107,7 @@ pub struct NnLane(Arc<Shared>);
 struct Shared {
     device: DeviceInfo,
     loaded: Loaded,
+    failed: Failed,
     /// None only while dropping.
     commands: Option<mpsc::Sender<Queued>>,
     thread: Option<JoinHandle<()>>,
@@ -127,14 +130,14 @@ impl NnLane {
     /// [`NnError::Lane`] where no thread can be had.
     pub fn with_engine(engine: Box<dyn Engine>, clock: StageClock) -> Result<Self, NnError> {
         let device = engine.device().clone();
-        let loaded = Loaded::default();
+        let (loaded, failed) = (Loaded::default(), Failed::default());
         let (commands, queue) = mpsc::channel(QUEUE);
-        let worker = worker::Worker::new(engine, clock, Arc::clone(&loaded));
+        let worker = worker::Worker::new(engine, clock, Arc::clone(&loaded), Arc::clone(&failed));
         let thread = std::thread::Builder::new()
             .name("nn".into())
             .spawn(move || worker.run(queue))
             .map_err(|e| NnError::Lane(format!("its thread cannot be started: {e}")))?;
-        Ok(Self(Arc::new(Shared { device, loaded, commands: Some(commands), thread: Some(thread) })))
+        Ok(Self(Arc::new(Shared { device, loaded, failed, commands: Some(commands), thread: Some(thread) })))
     }
 
     /// Where models run and why.
@@ -149,6 +152,12 @@ impl NnLane {
         let mut models: Vec<_> = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         models.sort_by(|a, b| a.name().cmp(b.name()));
         models
+    }
+
+    /// The models whose last loading failed, by name, with why.
+    #[must_use]
+    pub fn failed(&self) -> BTreeMap<String, String> {
+        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Loads a model, or gives the one that is loaded. Its file's digest is checked first. Waits until it is there.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use halfpipe_core::{FrameBatch, PendingError, Resolver, StageClock};
 use tokio::sync::mpsc;
 
-use super::{Command, Loaded, ModelFacts, ModelHandle, NamedTensor, Queued, halving};
+use super::{Command, Failed, Loaded, ModelFacts, ModelHandle, NamedTensor, Queued, halving};
 use crate::image::{ImageJob, ImageWorker};
 use crate::{Engine, Model, NnError, Tensor};
 
@@ -17,13 +17,14 @@ pub(super) struct Worker {
     engine: Box<dyn Engine>,
     clock: StageClock,
     loaded: Loaded,
+    failed: Failed,
     models: HashMap<String, Box<dyn Model>>,
     images: ImageWorker,
 }
 
 impl Worker {
-    pub(super) fn new(engine: Box<dyn Engine>, clock: StageClock, loaded: Loaded) -> Self {
-        Self { engine, clock, loaded, models: HashMap::new(), images: ImageWorker::default() }
+    pub(super) fn new(engine: Box<dyn Engine>, clock: StageClock, loaded: Loaded, failed: Failed) -> Self {
+        Self { engine, clock, loaded, failed, models: HashMap::new(), images: ImageWorker::default() }
     }
 
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Queued>) {
@@ -31,8 +32,15 @@ impl Worker {
             let _in_job = span.enter();
             match command {
                 Command::Load { name, reply } => {
+                    let outcome = self.load(&name);
+                    let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    match &outcome {
+                        Ok(_) => failed.remove(&name),
+                        Err(e) => failed.insert(name, e.to_string()),
+                    };
+                    drop(failed);
                     // whoever asked may have gone; the model stays for the next one
-                    reply.send(self.load(&name)).ok();
+                    reply.send(outcome).ok();
                 }
                 Command::Compute { model, inputs, outputs, clock } => self.compute(&model, inputs, outputs, &clock),
                 Command::Image { batch, job, output, clock } => self.image(&batch, &job, output, &clock),
