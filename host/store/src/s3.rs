@@ -40,7 +40,7 @@ const COPY: usize = 256 * 1024;
 /// Calls block: on a thread that drives an async executor they panic. Make them from a thread of their own or a blocking pool.
 #[derive(Debug, Clone)]
 pub struct S3Store {
-    pub(self) link: Arc<Connection>,
+    link: Arc<Connection>,
 }
 
 impl S3Store {

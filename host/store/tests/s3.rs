@@ -1,11 +1,12 @@
 //! The S3 store against two servers over HTTP: the embedded one, and moto, which others wrote.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use halfpipe_store::{
@@ -223,6 +224,57 @@ fn settings_that_cannot_be_are_refused() {
     for expires in [Duration::ZERO, Duration::from_secs(8 * 24 * 3600)] {
         assert!(matches!(served.store("").presign_get(&key("a"), expires), Err(StoreError::Settings { .. })));
     }
+}
+
+/// Passes bytes between clients and `server`; the first `cuts` connections are cut after 3 MiB of answers.
+fn cutting_proxy(server: &str, cuts: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, server, cut) = (listener.local_addr().unwrap(), server.to_string(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&cut);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let count = Arc::clone(&count);
+            std::thread::spawn(move || {
+                let limit = if count.load(Ordering::Relaxed) < cuts { 3 << 20 } else { u64::MAX };
+                if std::io::copy(&mut (&server).take(limit), &mut &client).is_ok_and(|passed| passed == limit) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                // it has gone already where the client was first
+                let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+            });
+        }
+    });
+    (address, cut)
+}
+
+#[test]
+fn reading_goes_on_where_a_connection_broke() {
+    let served = Served::start();
+    let bytes: Vec<u8> = (0..12 * MIB).map(|i| (i * 31 % 251) as u8).collect();
+    as_dyn(&served.store("")).put(&key("large"), &bytes, PutMode::Create).unwrap();
+    let (address, cut) = cutting_proxy(served.server.endpoint().trim_start_matches("http://"), 2);
+    let store = S3Store::connect(served.server.config("").at_endpoint(format!("http://{address}"))).unwrap();
+    let mut object = store.open(&key("large"), Some(1000..12 << 20)).unwrap();
+    let mut read = Vec::new();
+    object.body.read_to_end(&mut read).unwrap();
+    assert!(read == bytes[1000..], "{} bytes came", read.len());
+    assert_eq!(cut.load(Ordering::Relaxed), 2, "the connection broke on the way");
+}
+
+#[test]
+fn reading_does_not_go_on_in_another_version() {
+    let served = Served::start();
+    let direct = served.store("");
+    as_dyn(&direct).put(&key("large"), &vec![1; 60 * MIB], PutMode::Create).unwrap();
+    let (address, _) = cutting_proxy(served.server.endpoint().trim_start_matches("http://"), 1);
+    let store = S3Store::connect(served.server.config("").at_endpoint(format!("http://{address}"))).unwrap();
+    let mut object = store.open(&key("large"), None).unwrap();
+    as_dyn(&direct).put(&key("large"), &vec![2; 60 * MIB], PutMode::Overwrite).unwrap();
+    let error = object.body.read_to_end(&mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("the object was changed"), "{error}");
 }
 
 #[test]

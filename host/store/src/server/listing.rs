@@ -28,10 +28,13 @@ pub(super) struct Page {
 
 pub(super) fn page(store: &DirectoryStore, query: &Query) -> S3Result<Page> {
     let mut page = Page::default();
+    if query.limit == 0 {
+        return Ok(page);
+    }
     // a text that is no key cannot be told to the store: what lies before it is skipped
     let mut after = Key::new(query.after.as_str()).ok();
     let mut last = query.after.clone();
-    while query.limit > 0 {
+    loop {
         let metas = store.list(&query.prefix, after.as_ref(), PAGE).map_err(refused)?;
         let Some(end) = metas.last() else { return Ok(page) };
         after = Some(end.key.clone());
@@ -51,7 +54,6 @@ pub(super) fn page(store: &DirectoryStore, query: &Query) -> S3Result<Page> {
             last = key;
         }
     }
-    Ok(page)
 }
 
 /// The key up to the first delimiter after the prefix.
