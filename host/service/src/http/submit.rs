@@ -1,0 +1,326 @@
+//! From what a client asks for to a job: checks everything that can be checked before the job is accepted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode};
+use halfpipe_store::{Key, PutMode, StoreError};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::App;
+use crate::config::Config;
+use crate::engines::EngineStatus;
+use crate::http::ApiError;
+use crate::http::upload::Form;
+use crate::jobs::ledger::new_id;
+use crate::jobs::{Record, Spec, Submission, Wanted};
+
+/// Frames a batch where the client does not say.
+const BATCH: u32 = 8;
+/// Longest Idempotency-Key.
+const MOST_KEY: usize = 255;
+/// Bounds of the caller's own words.
+const MOST_METADATA: usize = 64;
+const MOST_METADATA_BYTES: usize = 16 << 10;
+
+/// A job on a video that is in the store already.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobRequest {
+    /// Key of the video in the store.
+    #[schema(min_length = 1, max_length = 1024, example = "incoming/ride.mp4")]
+    pub input: String,
+    /// Pipeline by name; none for the service's own default.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    pub pipeline: Option<String>,
+    /// Options of the pipeline.
+    #[schema(value_type = Option<Object>)]
+    pub options: Option<Map<String, Value>>,
+    /// Frames a batch, a hint.
+    #[schema(minimum = 1, maximum = 64)]
+    pub batch_size: Option<i64>,
+    /// Kept for former clients; one model per device works on batches.
+    #[schema(minimum = 1, maximum = 64)]
+    pub num_workers: Option<i64>,
+    /// Which results; all where it is left out.
+    pub outputs: Option<Vec<OutputName>>,
+    /// The caller's own words, carried through.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Address to tell of the end.
+    pub webhook: Option<String>,
+    /// Key prefix for the results, ending in `/`; a folder of the job's own where it is left out.
+    pub output_prefix: Option<String>,
+}
+
+/// A kind of result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputName {
+    /// The overlay video.
+    Video,
+    /// poses.jsonl.
+    Poses,
+    /// Animated glTF.
+    Glb,
+    /// Biovision motion.
+    Bvh,
+}
+
+/// What the two ways to ask have in common.
+#[derive(Debug, Default)]
+struct Wishes {
+    pipeline: Option<String>,
+    options: Map<String, Value>,
+    batch_size: Option<i64>,
+    num_workers: Option<i64>,
+    outputs: Option<Vec<OutputName>>,
+    metadata: BTreeMap<String, String>,
+    webhook: Option<String>,
+}
+
+impl Wishes {
+    fn of_form(texts: &BTreeMap<String, String>) -> Result<Self, ApiError> {
+        let given = |name: &str| texts.get(name).map(|t| t.trim()).filter(|t| !t.is_empty());
+        let whole = |name: &'static str| {
+            let code = if name == "batch_size" { "bad_batch_size" } else { "bad_num_workers" };
+            given(name)
+                .map(|t| t.parse().map_err(|_| ApiError::bad_request(code, format!("`{name}` must be a whole number from 1 to 64"))))
+                .transpose()
+        };
+        let options = given("options").map(serde_json::from_str).transpose();
+        let options = options.map_err(|e| ApiError::bad_request("bad_options", format!("`options` is not a JSON object: {e}")))?;
+        let metadata = given("metadata").map(serde_json::from_str).transpose();
+        let metadata =
+            metadata.map_err(|e| ApiError::bad_request("bad_metadata", format!("`metadata` is not a JSON object of strings: {e}")))?;
+        Ok(Self {
+            pipeline: given("pipeline").map(str::to_owned),
+            options: options.unwrap_or_default(),
+            batch_size: whole("batch_size")?,
+            num_workers: whole("num_workers")?,
+            outputs: given("outputs").map(outputs_of_text).transpose()?,
+            metadata: metadata.unwrap_or_default(),
+            webhook: given("webhook").map(str::to_owned),
+        })
+    }
+}
+
+/// `video,poses` or `["video","poses"]`.
+fn outputs_of_text(text: &str) -> Result<Vec<OutputName>, ApiError> {
+    let names: Value = if text.starts_with('[') {
+        serde_json::from_str(text).map_err(|e| bad_outputs(&e))?
+    } else {
+        text.split(',').map(|name| Value::from(name.trim())).collect()
+    };
+    serde_json::from_value(names).map_err(|e| bad_outputs(&e))
+}
+
+fn bad_outputs(e: &serde_json::Error) -> ApiError {
+    ApiError::bad_request("bad_outputs", format!("`outputs` must be a list of video, poses, glb and bvh: {e}"))
+}
+
+fn checked_size(name: &str, code: &'static str, given: Option<i64>, default: u32) -> Result<u32, ApiError> {
+    let Some(given) = given else { return Ok(default) };
+    u32::try_from(given)
+        .ok()
+        .filter(|n| (1..=64).contains(n))
+        .ok_or_else(|| ApiError::bad_request(code, format!("`{name}` is {given}, but must be from 1 to 64")))
+}
+
+/// Checks the wishes and makes a specification of them.
+async fn spec(app: &Arc<App>, wishes: Wishes, input: String, output_prefix: String) -> Result<Spec, ApiError> {
+    let batch = checked_size("batch_size", "bad_batch_size", wishes.batch_size, BATCH)?;
+    checked_size("num_workers", "bad_num_workers", wishes.num_workers, 1)?;
+    let words: usize = wishes.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
+    if wishes.metadata.len() > MOST_METADATA || words > MOST_METADATA_BYTES {
+        let message = format!("`metadata` may hold {MOST_METADATA} entries and {MOST_METADATA_BYTES} bytes; shorten it");
+        return Err(ApiError::bad_request("bad_metadata", message));
+    }
+    let outputs = match wishes.outputs {
+        None => Wanted::default(),
+        Some(names) if names.is_empty() => {
+            return Err(ApiError::bad_request("bad_outputs", "`outputs` is empty; name at least one of video, poses, glb and bvh"));
+        }
+        Some(names) => Wanted {
+            video: names.contains(&OutputName::Video),
+            poses: names.contains(&OutputName::Poses),
+            glb: names.contains(&OutputName::Glb),
+            bvh: names.contains(&OutputName::Bvh),
+        },
+    };
+    if let Some(url) = &wishes.webhook {
+        crate::webhook::check(app, url)?;
+    }
+    let pipeline = wishes.pipeline.unwrap_or_else(|| app.config.pipeline.clone());
+    check_pipeline(app, &pipeline, &wishes.options).await?;
+    Ok(Spec {
+        pipeline,
+        input,
+        input_etag: None,
+        input_owned: false,
+        output_prefix,
+        options: wishes.options,
+        batch,
+        outputs,
+        metadata: wishes.metadata,
+        webhook: wishes.webhook,
+    })
+}
+
+/// Checks pipeline and options where the engines are there to say; else the job finds out.
+async fn check_pipeline(app: &Arc<App>, pipeline: &str, options: &Map<String, Value>) -> Result<(), ApiError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    if pipeline.is_empty() || pipeline.len() > 64 || !pipeline.bytes().all(plain) {
+        return Err(ApiError::bad_request("pipeline_unknown", "`pipeline` must be a name of letters, digits, `_` and `-`"));
+    }
+    let EngineStatus::Ready(host) = app.engines.status() else { return Ok(()) };
+    let guest = app.shelf.get(&host, pipeline).await?;
+    check_options(&guest.description.options_schema, options)
+}
+
+/// Checks options against the JSON Schema that a pipeline gives of itself.
+fn check_options(schema: &str, options: &Map<String, Value>) -> Result<(), ApiError> {
+    let broken = |e: &dyn std::fmt::Display| {
+        tracing::error!(error = %e, "a pipeline's options schema is broken");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_guest", "the pipeline's own description of its options is broken")
+    };
+    let schema: Value = serde_json::from_str(schema).map_err(|e| broken(&e))?;
+    let validator = jsonschema::validator_for(&schema).map_err(|e| broken(&e))?;
+    let faults: Vec<String> = validator
+        .iter_errors(&Value::Object(options.clone()))
+        .map(|e| {
+            let at = e.instance_path().to_string();
+            if at.is_empty() { e.to_string() } else { format!("{at}: {e}") }
+        })
+        .collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::bad_request("bad_options", format!("the pipeline does not take these options: {}", faults.join("; "))))
+}
+
+/// The request's Idempotency-Key.
+fn idempotency(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let fits = value.to_str().ok().filter(|t| (1..=MOST_KEY).contains(&t.len()));
+    let text = fits.ok_or_else(|| {
+        ApiError::bad_request("bad_idempotency_key", format!("the Idempotency-Key must have 1 to {MOST_KEY} visible ASCII characters"))
+    })?;
+    // upload events have identities of their own
+    Ok(Some(format!("client:{text}")))
+}
+
+/// Submits a job on a video that came with the request. A request that was seen before gives the job it made then.
+pub(super) async fn of_form(app: &Arc<App>, headers: &HeaderMap, form: Form) -> Result<Record, ApiError> {
+    let key = idempotency(headers)?;
+    let wishes = Wishes::of_form(&form.texts)?;
+    let id = new_id();
+    let input = Key::new(format!("{}{id}/{}", Config::UPLOADS_PREFIX, form.name))?;
+    let prefix = format!("{}{id}/", Config::RESULTS_PREFIX);
+    let spec = spec(app, wishes, input.to_string(), prefix).await?;
+    crate::http::upload::check_video(&form).await?;
+    let (at, path) = (input.clone(), form.video.clone());
+    let meta = app.blocking(move |app| app.store.put_file(&at, &path, PutMode::Create)).await?;
+    let spec = Spec { input_etag: Some(meta.etag), input_owned: true, ..spec };
+    let submitted = app.submit(Submission { spec, idempotency: key, id: Some(id) }).await;
+    if !matches!(&submitted, Ok((record, _)) if record.spec.input == input.as_str()) {
+        // no job has this copy
+        if let Err(error) = app.blocking(move |app| app.store.delete(&input)).await {
+            tracing::warn!(%error, "an upload that no job needs could not be removed");
+        }
+    }
+    Ok(submitted?.0)
+}
+
+/// Submits a job on a video in the store.
+pub(super) async fn of_request(app: &Arc<App>, headers: &HeaderMap, request: JobRequest) -> Result<Record, ApiError> {
+    let key = idempotency(headers)?;
+    let id = new_id();
+    let input = free_key("input", &request.input)?;
+    let prefix = match request.output_prefix {
+        None => format!("{}{id}/", Config::RESULTS_PREFIX),
+        Some(prefix) => {
+            let Some(folder) = prefix.strip_suffix('/') else {
+                return Err(ApiError::bad_request("bad_key", "`output_prefix` must end in `/`"));
+            };
+            free_key("output_prefix", folder)?;
+            prefix
+        }
+    };
+    let wishes = Wishes {
+        pipeline: request.pipeline,
+        options: request.options.unwrap_or_default(),
+        batch_size: request.batch_size,
+        num_workers: request.num_workers,
+        outputs: request.outputs,
+        metadata: request.metadata.unwrap_or_default(),
+        webhook: request.webhook,
+    };
+    let spec = spec(app, wishes, input.to_string(), prefix).await?;
+    let at = input.clone();
+    let found = app.blocking(move |app| match app.store.head(&at) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(e) => Err(e),
+    });
+    let Some(meta) = found.await? else {
+        let message = format!("there is no object {input} in the store; upload it first, or correct `input`");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "input_unknown", message));
+    };
+    if meta.size == 0 {
+        return Err(ApiError::bad_request("video_empty", format!("{input} is empty (0 bytes); upload it again")));
+    }
+    let spec = Spec { input_etag: Some(meta.etag), ..spec };
+    Ok(app.submit(Submission { spec, idempotency: key, id: Some(id) }).await?.0)
+}
+
+/// A key that clients may name: any but the service's own records.
+fn free_key(field: &str, text: &str) -> Result<Key, ApiError> {
+    let key = Key::new(text).map_err(|e| ApiError::bad_request("bad_key", format!("`{field}`: {e}")))?;
+    let own = Config::LEDGER_PREFIX.trim_end_matches('/');
+    if key.as_str().split('/').next().is_some_and(|first| first.eq_ignore_ascii_case(own)) {
+        return Err(ApiError::bad_request("bad_key", format!("`{field}` may not be under {own}/, where the service keeps its records")));
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_outputs_come_in_two_forms() {
+        assert_eq!(outputs_of_text("video, poses").unwrap(), [OutputName::Video, OutputName::Poses]);
+        assert_eq!(outputs_of_text(r#"["glb"]"#).unwrap(), [OutputName::Glb]);
+        assert_eq!(outputs_of_text("mesh").unwrap_err().code, "bad_outputs");
+    }
+
+    #[test]
+    fn sizes_are_1_to_64() {
+        for good in [1, 64] {
+            assert!(checked_size("batch_size", "bad_batch_size", Some(good), 8).is_ok());
+        }
+        for bad in [0, 65, -1, i64::MAX] {
+            assert_eq!(checked_size("batch_size", "bad_batch_size", Some(bad), 8).unwrap_err().code, "bad_batch_size");
+        }
+    }
+
+    #[test]
+    fn the_ledger_is_out_of_reach() {
+        for bad in ["ledger/jobs/a.json", "Ledger/x", "../x", "/x", "ledger"] {
+            assert_eq!(free_key("input", bad).unwrap_err().code, "bad_key", "{bad}");
+        }
+        assert!(free_key("input", "incoming/ledger/a.mp4").is_ok());
+    }
+
+    #[test]
+    fn options_must_fit_the_schema() {
+        let schema = r#"{"type":"object","properties":{"opacity":{"type":"number","maximum":1}},"additionalProperties":false}"#;
+        let options = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
+        assert!(check_options(schema, &options(r#"{"opacity":0.5}"#)).is_ok());
+        let error = check_options(schema, &options(r#"{"opacity":2,"colour":1}"#)).unwrap_err();
+        assert_eq!((error.status, error.code.as_ref()), (StatusCode::BAD_REQUEST, "bad_options"));
+        assert!(error.message.contains("opacity") && error.message.contains("colour"), "{}", error.message);
+    }
+}
