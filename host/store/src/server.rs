@@ -3,7 +3,8 @@
 //! # What it is for
 //! Presigned addresses and S3 clients on a machine without S3, and tests. It knows one bucket and the operations that
 //! [`crate::S3Store`] and presigned addresses need; everything else is answered with `NotImplemented`. Of an object it keeps the
-//! bytes only: a content type is accepted and forgotten, metadata of users are refused.
+//! bytes only: a content type is accepted and forgotten, metadata of users are refused. Bodies are compared with the
+//! `x-amz-checksum-*` headers and trailers that come with them; `Content-MD5` is not looked at.
 //!
 //! # What it rests on
 //! The protocol (parsing, signatures, answers) is the crate s3s; the objects lie in a [`crate::DirectoryStore`], not in s3s's own
