@@ -20,7 +20,7 @@ const POSES: &str = "{\"schema\":\"halfpipe.poses/1\"}\n{\"index\":0}\n{\"index\
 /// A service without engines: jobs wait for ever.
 struct Service {
     app: Arc<App>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What came back.
@@ -61,7 +61,7 @@ impl Service {
         config.disk_reserve_bytes = 0;
         change(&mut config);
         let app = App::new(config, Arc::new(MemoryStore::new()), Engines::absent("this test has no engines")).unwrap();
-        Self { app, _folder: folder }
+        Self { app, folder }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -263,7 +263,7 @@ async fn a_full_disk_is_said() {
 #[tokio::test]
 async fn a_good_video_becomes_a_job_with_a_safe_key() {
     let service = Service::new();
-    let clip = clip(service._folder.path());
+    let clip = clip(service.folder.path());
     let parts: [Part<'_>; 4] = [
         ("batch_size", None, b"4"),
         ("video", Some("../../x/ride 1.mp4"), &clip),
@@ -294,7 +294,7 @@ async fn a_good_video_becomes_a_job_with_a_safe_key() {
 #[tokio::test]
 async fn equal_keys_make_one_job_and_leave_one_copy() {
     let service = Service::new();
-    let clip = clip(service._folder.path());
+    let clip = clip(service.folder.path());
     let kind = format!("multipart/form-data; boundary={BOUNDARY}");
     let headers = [("content-type", kind.as_str()), ("idempotency-key", "k1")];
     let mut ids = Vec::new();
