@@ -75,6 +75,10 @@ demo-video:
 	@printf '\nThe video, and the motion as data:\n'
 	@for file in overlay.mp4 poses.jsonl motion.glb motion.bvh report.json; do printf '  %s\n' "$(abspath $(OUT))/$$file"; done
 
+.PHONY: serve
+serve: build guests models ## Start the HTTP API, with a store of its own under ./data
+	HALFPIPE_GUESTS=$(GUEST_DIR) $(HALFPIPE) serve $(ARGS)
+
 .PHONY: install
 install: build guests ## Install the command and the shipped guests under PREFIX
 	install -D -m 755 $(HALFPIPE) $(PREFIX)/bin/halfpipe
@@ -98,6 +102,11 @@ models: packages ## Make the models and bodies, and get ONNX Runtime
 clips: packages ## Get the demo clip
 	@$(PYTHON_RUN) models/make.py --clips
 
+.PHONY: peers
+peers: packages ## Get what the service is tested against: a second S3 server, Lambda's emulators
+	@infra/local/moto.sh >/dev/null
+	@infra/local/emulators.sh >/dev/null
+
 .PHONY: guests
 guests: packages ## Build the guests into target/guests/
 	@$(GUEST_ENV); set -x; $(CARGO) build $(LOCKED) $(GUEST_BUILD)
@@ -117,12 +126,12 @@ build: packages ## Build the host
 
 .PHONY: test
 test: ## Everything: lint, and the tests of models, guests and host
-	+@infra/local/phases.sh packages models clips guests lint test-models test-docs test-unit
+	+@infra/local/phases.sh packages models clips peers guests lint test-models test-docs test-unit
 
 .PHONY: test-unit
-test-unit: ## Host tests (after `make models clips guests`)
+test-unit: ## Host tests (after `make models clips peers guests`)
 	$(TEST) $(PRODUCT) $(ARGS)
-	$(CARGO) test $(LOCKED) --release -p halfpipe-overlay --lib
+	$(CARGO) test $(LOCKED) --release -p halfpipe-overlay -p halfpipe-planner --lib
 
 .PHONY: test-models
 test-models: ## Tests of the recipes that make the models

@@ -43,6 +43,8 @@ need() { missing+=("$@"); }
 { has cc && has_file '/usr/include/stdio.h'; } || need gcc libc6-dev
 # Video in and out.
 { has ffmpeg && has ffprobe; } || need ffmpeg
+# The tests of the service call it as its users do.
+has curl || need curl
 # Drawing: the Vulkan and EGL loaders, and Mesa's drivers, which include the software adapter the tests draw on.
 has_library libvulkan.so.1 || need libvulkan1
 has_package mesa-vulkan-drivers || has_file '/usr/share/vulkan/icd.d/lvp_icd*.json' || need mesa-vulkan-drivers

@@ -32,6 +32,8 @@ Exit codes:
 pub enum Command {
     /// Run a pipeline on a video
     Run(Box<RunArgs>),
+    /// Serve the HTTP API and work on the jobs it takes in
+    Serve(Box<crate::serve::ServeArgs>),
     /// Check that everything a job needs is here and works
     Doctor(DoctorArgs),
     /// List the models, or check their files

@@ -1,4 +1,7 @@
-//! The `halfpipe` command: run jobs, check the machine, look at models and guests, measure.
+//! The `halfpipe` command: run jobs, serve them, check the machine, look at models and guests, measure.
+
+// the engines' types are deep: wgpu's resources stand behind the host
+#![recursion_limit = "256"]
 
 mod args;
 mod bar;
@@ -9,6 +12,7 @@ mod guests;
 mod models;
 mod places;
 mod run;
+mod serve;
 mod summary;
 
 use clap::Parser;
@@ -18,9 +22,11 @@ use crate::args::{Cli, Command};
 fn main() -> std::process::ExitCode {
     settle_environment();
     let cli = Cli::parse();
-    init_logging(cli.verbose);
+    let as_json = matches!(&cli.command, Command::Serve(args) if args.log_json);
+    init_logging(cli.verbose, as_json);
     let outcome = match cli.command {
         Command::Run(args) => run::run(*args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Models(args) => models::models(&args),
         Command::Guest(args) => guests::guest(&args),
@@ -39,7 +45,7 @@ fn settle_environment() {
 }
 
 /// Logs go to stderr; `HALFPIPE_LOG` takes filter directives such as `halfpipe=debug,guest=trace`.
-fn init_logging(verbose: u8) {
+fn init_logging(verbose: u8, as_json: bool) {
     use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
     let default = match verbose {
@@ -48,5 +54,10 @@ fn init_logging(verbose: u8) {
         _ => "debug,ort=info,wgpu=info,wasmtime=info,cranelift=info",
     };
     let filter = EnvFilter::try_from_env("HALFPIPE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if as_json {
+        lines.json().with_current_span(true).init();
+    } else {
+        lines.with_ansi(std::io::stderr().is_terminal()).init();
+    }
 }

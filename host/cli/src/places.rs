@@ -59,7 +59,12 @@ impl Devices {
 
 /// Starts the engines.
 pub fn host(places: &Places, devices: &Devices, limits: Limits) -> anyhow::Result<Host> {
-    let config = HostConfig {
+    Ok(Host::start(config(places, devices, limits)?)?)
+}
+
+/// Settings of the engines.
+pub fn config(places: &Places, devices: &Devices, limits: Limits) -> anyhow::Result<HostConfig> {
+    Ok(HostConfig {
         catalog: Arc::new(places.catalog()?),
         models_dir: places.models_dir()?,
         ort_library: places.ort_lib.clone(),
@@ -67,6 +72,5 @@ pub fn host(places: &Places, devices: &Devices, limits: Limits) -> anyhow::Resul
         intra_threads: devices.threads.map(usize::from),
         adapter: devices.adapter(),
         limits,
-    };
-    Ok(Host::start(config)?)
+    })
 }

@@ -22,7 +22,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("aws-*", &["halfpipe-store"]),
     ("wasmtime", &["halfpipe-runtime"]),
     ("wasmtime-*", &["halfpipe-runtime"]),
+    ("s3s*", &["halfpipe-store"]),
     ("axum", &["halfpipe-service"]),
+    ("utoipa", &["halfpipe-service"]),
     ("lambda_http", &["halfpipe-lambda"]),
     ("gltf-json", &["halfpipe-motion"]),
 ];

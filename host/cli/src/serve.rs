@@ -1,0 +1,250 @@
+//! `halfpipe serve`: the HTTP API, and the jobs it takes in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use halfpipe_runtime::{Limits, RuntimeError};
+use halfpipe_service::jobs::ledger::new_id;
+use halfpipe_service::jobs::{Dispatcher, DispatcherConfig};
+use halfpipe_service::{App, Config, Engines, http, server};
+use halfpipe_store::{DirectoryStore, EmbeddedServer, MemoryStore, ObjectStore, S3Config, S3Store, ServerCredentials};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Devices, Places};
+use crate::places;
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  halfpipe serve                                     # API on 127.0.0.1:5000, S3-compatible store under ./data
+  halfpipe serve --store s3://my-bucket/halfpipe     # a real bucket; credentials as for the AWS command line
+  halfpipe serve --store s3://videos --endpoint http://127.0.0.1:9000
+  halfpipe serve --store ./results                   # plain folder, no S3
+  HALFPIPE_API_KEYS=secret halfpipe serve --listen 0.0.0.0:5000
+  curl -F video=@jump.mp4 http://127.0.0.1:5000/process_video";
+
+/// `halfpipe serve`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    /// Address of the API
+    #[arg(long, env = "HALFPIPE_LISTEN", default_value = "127.0.0.1:5000", value_name = "IP:PORT")]
+    pub listen: SocketAddr,
+    /// Where videos, results and job records are: s3://BUCKET/PREFIX, a folder, or memory: [default: an S3 server of its own under ./data]
+    #[arg(long, env = "HALFPIPE_STORE", value_name = "URL|DIR")]
+    pub store: Option<String>,
+    /// S3 endpoint, where it is not AWS
+    #[arg(long, env = "HALFPIPE_S3_ENDPOINT", value_name = "URL", requires = "store")]
+    pub endpoint: Option<String>,
+    /// S3 region [default: as for the AWS command line]
+    #[arg(long, env = "HALFPIPE_S3_REGION", value_name = "NAME")]
+    pub region: Option<String>,
+    /// Address of the S3 server of its own
+    #[arg(long, env = "HALFPIPE_S3_LISTEN", default_value = "127.0.0.1:9000", value_name = "IP:PORT", conflicts_with = "store")]
+    pub s3_listen: SocketAddr,
+    /// Access key of the S3 server of its own, for clients that use it directly [default: halfpipe]
+    #[arg(long, env = "HALFPIPE_S3_ACCESS_KEY", value_name = "TEXT", conflicts_with = "store", requires = "s3_secret")]
+    pub s3_access_key: Option<String>,
+    /// Its secret [default: a random one, so that clients use presigned addresses only]
+    #[arg(long, env = "HALFPIPE_S3_SECRET", value_name = "TEXT", conflicts_with = "store", hide_env_values = true)]
+    pub s3_secret: Option<String>,
+    /// Folder of the S3 server of its own
+    #[arg(long, env = "HALFPIPE_DATA", default_value = "data", value_name = "DIR", conflicts_with = "store")]
+    pub data: PathBuf,
+    /// Folder for work in progress [default: the system's folder for temporary files]
+    #[arg(long, env = "HALFPIPE_SPOOL", value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+
+    /// Keys of which a client must show one (Authorization: Bearer KEY, or X-Api-Key: KEY)
+    #[arg(long = "api-key", env = "HALFPIPE_API_KEYS", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
+    pub api_keys: Vec<String>,
+    /// Serve strangers: listen beyond loopback without API keys
+    #[arg(long, env = "HALFPIPE_INSECURE")]
+    pub insecure: bool,
+    /// Origins that browsers may call from; * for any
+    #[arg(long = "cors-origin", env = "HALFPIPE_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// Largest video taken in, MiB
+    #[arg(long, env = "HALFPIPE_MAX_UPLOAD_MIB", default_value_t = 2048, value_name = "MIB")]
+    pub max_upload_mib: u64,
+
+    /// Jobs worked on at once: they share models and cores, so more than one gains little without a GPU; 0 takes jobs in and leaves
+    /// the work to other processes on the same store
+    #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1, value_name = "N")]
+    pub jobs: u16,
+    /// Jobs that may wait before more are refused with 429
+    #[arg(long, env = "HALFPIPE_QUEUE", default_value_t = 100, value_name = "N")]
+    pub queue: u32,
+    /// Seconds after which the job of a process that stopped answering is taken over
+    #[arg(long, env = "HALFPIPE_LEASE_SECONDS", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=3600))]
+    pub lease: u64,
+    /// Attempts a job gets where its fault may pass
+    #[arg(long, env = "HALFPIPE_ATTEMPTS", default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub attempts: u32,
+    /// Seconds that running jobs may go on after Ctrl-C before they are handed over
+    #[arg(long, env = "HALFPIPE_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    pub drain: u64,
+    /// Longest time one job may take, seconds [default: any]
+    #[arg(long, env = "HALFPIPE_JOB_SECONDS", value_name = "SECONDS")]
+    pub job_timeout: Option<u64>,
+    /// Pipeline of jobs that name none
+    #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay", value_name = "NAME")]
+    pub pipeline: String,
+    /// Planner component that decides on upload events: a name in the guests' folder
+    #[arg(long, env = "HALFPIPE_PLANNER", default_value = "planner", value_name = "NAME")]
+    pub planner: String,
+    /// Signs webhooks; none refuses jobs that want one
+    #[arg(long, env = "HALFPIPE_WEBHOOK_SECRET", value_name = "TEXT", hide_env_values = true)]
+    pub webhook_secret: Option<String>,
+    /// Let webhooks go to loopback and private addresses
+    #[arg(long, env = "HALFPIPE_WEBHOOK_PRIVATE")]
+    pub webhook_private: bool,
+    /// Logs as JSON, one object a line
+    #[arg(long, env = "HALFPIPE_LOG_JSON")]
+    pub log_json: bool,
+
+    /// Where things are
+    #[command(flatten)]
+    pub places: Places,
+    /// Where the work is done
+    #[command(flatten)]
+    pub devices: Devices,
+}
+
+/// Bucket of the embedded S3 server.
+const OWN_BUCKET: &str = "halfpipe";
+
+/// The store, what serves it where that is this process, and its bucket where it has one.
+struct Shelter {
+    store: Arc<dyn ObjectStore>,
+    s3: Option<Arc<S3Store>>,
+    bucket: Option<String>,
+    server: Option<EmbeddedServer>,
+}
+
+fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
+    let over_s3 = |config: S3Config, server| -> anyhow::Result<Shelter> {
+        let bucket = config.bucket.clone();
+        let s3 = Arc::new(S3Store::connect(config)?);
+        Ok(Shelter { store: Arc::clone(&s3) as Arc<dyn ObjectStore>, s3: Some(s3), bucket: Some(bucket), server })
+    };
+    match args.store.as_deref() {
+        None => {
+            let credentials = ServerCredentials {
+                access_key: args.s3_access_key.clone().unwrap_or_else(|| "halfpipe".into()),
+                // nobody but this process signs where nobody else was given a secret
+                secret: args.s3_secret.clone().unwrap_or_else(|| new_id() + &new_id()),
+            };
+            let server = EmbeddedServer::start(&args.data, OWN_BUCKET, args.s3_listen, credentials)?;
+            let config = server.config("");
+            over_s3(config, Some(server))
+        }
+        Some(url) if url.starts_with("s3://") => {
+            let mut config = S3Config::from_url(url)?;
+            if let Some(endpoint) = &args.endpoint {
+                config = config.at_endpoint(endpoint);
+            }
+            config.region.clone_from(&args.region);
+            over_s3(config, None)
+        }
+        Some("memory:") => Ok(Shelter { store: Arc::new(MemoryStore::new()), s3: None, bucket: None, server: None }),
+        Some(folder) => {
+            anyhow::ensure!(!folder.contains("://"), "{folder} is no store; give s3://BUCKET/PREFIX, a folder, or memory:");
+            Ok(Shelter { store: Arc::new(DirectoryStore::open(folder)?), s3: None, bucket: None, server: None })
+        }
+    }
+}
+
+/// Serves until Ctrl-C or SIGTERM.
+pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let open_door = !args.listen.ip().is_loopback() && args.api_keys.is_empty() && !args.insecure;
+    if open_door {
+        let message = format!(
+            "{} can be reached from elsewhere and there are no API keys; give --api-key KEY, listen on 127.0.0.1, or say --insecure",
+            args.listen
+        );
+        return Err(RuntimeError::BadInput(message).into());
+    }
+    // stores block, so they are made outside the async runtime
+    let shelter = shelter(args)?;
+    let config = config(args, shelter.bucket.clone())?;
+    let host = places::config(&args.places, &args.devices, Limits::default())?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
+    let outcome = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+        let address = listener.local_addr()?;
+        let running = config.running;
+        let engines = Engines::start(host).context("cannot start the engines")?;
+        let mut app = App::new(config, Arc::clone(&shelter.store), engines)?;
+        if let Some(s3) = &shelter.s3 {
+            app = app.with_presign(Arc::clone(s3) as _);
+        }
+        println!("halfpipe listens on http://{address}, store: {}", app.store.name());
+        if let Some(server) = &shelter.server {
+            println!("S3 endpoint {}, bucket {OWN_BUCKET}, folder {}", server.endpoint(), args.data.display());
+        }
+        let leaving = leave_on_signals()?;
+        let dispatcher = Dispatcher::new(
+            Arc::clone(&app),
+            DispatcherConfig { drain: Duration::from_secs(args.drain), ..DispatcherConfig::default() },
+            leaving.clone(),
+        );
+        let jobs = if running > 0 { Some(tokio::spawn(dispatcher.run())) } else { None };
+        server::serve(listener, http::router(Arc::clone(&app)), leaving).await;
+        if let Some(jobs) = jobs {
+            jobs.await.context("the dispatcher ended early")?;
+        }
+        anyhow::Ok(())
+    });
+    // blocking calls that hang in the network must not keep the process
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    drop(shelter);
+    outcome
+}
+
+fn config(args: &ServeArgs, bucket: Option<String>) -> anyhow::Result<Config> {
+    let spool = args.spool.clone().unwrap_or_else(|| std::env::temp_dir().join("halfpipe"));
+    Ok(Config {
+        api_keys: args.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
+        cors_origins: args.cors_origins.clone(),
+        most_upload_bytes: args.max_upload_mib.saturating_mul(1 << 20),
+        most_waiting: args.queue as usize,
+        running: usize::from(args.jobs),
+        lease: Duration::from_secs(args.lease),
+        most_attempts: args.attempts,
+        job_timeout: args.job_timeout.map(Duration::from_secs),
+        pipeline: args.pipeline.clone(),
+        planner: args.planner.clone(),
+        bucket,
+        webhook_secret: args.webhook_secret.clone(),
+        webhook_private: args.webhook_private,
+        ..Config::new(spool, args.places.guests_dir()?)
+    })
+}
+
+/// First signal: take no more in and finish. Second: leave at once; leases see to the rest.
+fn leave_on_signals() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let leaving = CancellationToken::new();
+    let token = leaving.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if !first {
+                std::process::exit(130);
+            }
+            eprintln!("leaving: no new jobs; running ones may finish (again to leave at once)");
+            token.cancel();
+        }
+    });
+    Ok(leaving)
+}

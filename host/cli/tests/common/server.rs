@@ -1,0 +1,164 @@
+//! A real `halfpipe serve` on ports of its own, called with the real curl.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::Desk;
+
+/// Longest wait for anything before the test counts as failed. Nothing is timed by it.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub base: String,
+    /// The embedded store's endpoint, where there is one.
+    pub s3: Option<String>,
+    log: PathBuf,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let wanted = format!("{}:", name.to_ascii_lowercase());
+        self.headers.lines().find(|l| l.to_ascii_lowercase().starts_with(&wanted)).map(|l| l[wanted.len()..].trim())
+    }
+}
+
+impl Server {
+    /// Starts the server and waits until it listens.
+    pub fn start(desk: &Desk, args: &[&str]) -> Self {
+        let log = desk.path(&format!("server-{}.log", uuid()));
+        let mut command = desk.command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--drain", "1"]).args(args);
+        if !args.contains(&"--store") {
+            command.args(["--s3-listen", "127.0.0.1:0"]);
+        }
+        if !args.contains(&"--spool") {
+            command.arg("--spool").arg(desk.path("spool"));
+        }
+        command.env("HALFPIPE_LOG", "info,ort=error").stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(std::fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = |line: Option<std::io::Result<String>>| {
+            line.and_then(Result::ok).unwrap_or_else(|| panic!("the server did not start: {}", std::fs::read_to_string(&log).unwrap()))
+        };
+        let first = told(lines.next());
+        let base = first.split_whitespace().find(|w| w.starts_with("http://")).unwrap().trim_end_matches(',').to_owned();
+        let s3 = if args.contains(&"--store") {
+            None
+        } else {
+            Some(told(lines.next()).split_whitespace().find(|w| w.starts_with("http://")).unwrap().trim_end_matches(',').to_owned())
+        };
+        Self { child, base, s3, log }
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Calls curl; `path` begins with `/` or is a whole URL.
+    pub fn curl(&self, args: &[&str], path: &str) -> Answer {
+        let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
+        curl(args, &url)
+    }
+
+    pub fn get(&self, path: &str) -> Value {
+        let answer = self.curl(&[], path);
+        assert_eq!(answer.status, 200, "{path}: {}\n{}", String::from_utf8_lossy(&answer.body), self.log());
+        answer.json()
+    }
+
+    /// Submits a file asynchronously and gives the job's id.
+    pub fn submit(&self, file: &Path, more: &[&str]) -> String {
+        let video = format!("video=@{}", file.display());
+        let answer = self.curl(&[&["-F", &video], more].concat(), "/process_video_async");
+        assert_eq!(answer.status, 202, "{}\n{}", String::from_utf8_lossy(&answer.body), self.log());
+        let body = answer.json();
+        assert_eq!(body["status"], "accepted");
+        body["job_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the job's state is one of those, and gives the status.
+    pub fn until(&self, id: &str, states: &[&str]) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.get(&format!("/job_status/{id}"));
+            if states.contains(&status["status"].as_str().unwrap()) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "job {id} is still {status}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// kill -9, and waits for its end.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to leave, and gives its exit code.
+    pub fn leave(mut self) -> Option<i32> {
+        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the server does not leave: {}", self.log());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Calls curl.
+pub fn curl(args: &[&str], url: &str) -> Answer {
+    let dir = tempfile::tempdir().unwrap();
+    let (head, body) = (dir.path().join("head"), dir.path().join("body"));
+    let done = Command::new("curl")
+        .args(["-sS", "--max-time", "240", "-w", "%{http_code}", "-D"])
+        .arg(&head)
+        .arg("-o")
+        .arg(&body)
+        .args(args)
+        .arg(url)
+        .output()
+        .unwrap();
+    let status = String::from_utf8_lossy(&done.stdout).trim().parse().unwrap_or(0);
+    assert!(status != 0, "curl {args:?} {url}: {}", String::from_utf8_lossy(&done.stderr));
+    Answer { status, headers: std::fs::read_to_string(&head).unwrap_or_default(), body: std::fs::read(&body).unwrap_or_default() }
+}
+
+/// A name that was not there before.
+fn uuid() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
+}

@@ -1,0 +1,139 @@
+//! One invocation: which kind of event it is, and what is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use halfpipe_service::App;
+use halfpipe_service::http::Router;
+use halfpipe_service::http::notifications::take_events;
+use halfpipe_service::jobs::State;
+use http_body_util::BodyExt;
+use lambda_http::lambda_runtime::LambdaEvent;
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::Service;
+use lambda_http::{Adapter, Body, Context, Error, Request, Response};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+/// Time kept for an orderly answer before Lambda ends the invocation.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// How often a job's state is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The function's parts.
+pub struct Function {
+    app: Arc<App>,
+    router: Router,
+}
+
+/// What kind of event this is.
+enum Kind {
+    Http,
+    Queue,
+    Storage,
+}
+
+impl Function {
+    pub const fn new(app: Arc<App>, router: Router) -> Self {
+        Self { app, router }
+    }
+
+    /// Answers an event.
+    ///
+    /// # Errors
+    /// What makes Lambda try the event again, or refuse it: an unknown kind of event, a job that did not end in time.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Value, Error> {
+        match kind(&event.payload) {
+            Kind::Http => self.http(event).await,
+            Kind::Queue => self.queue(&event.payload, &event.context).await,
+            Kind::Storage => self.storage(event.payload.to_string().as_bytes(), &event.context).await,
+        }
+    }
+
+    async fn http(&self, event: LambdaEvent<Value>) -> Result<Value, Error> {
+        let payload: LambdaRequest = serde_json::from_value(event.payload)?;
+        let router = self.router.clone();
+        let mut adapter = Adapter::from(lambda_http::service_fn(move |request: Request| {
+            let router = router.clone();
+            async move {
+                let request = request.map(|body| halfpipe_service::http::body(body.to_vec()));
+                let (parts, body) = router.oneshot(request).await?.into_parts();
+                let bytes = body.collect().await?.to_bytes();
+                // text stays readable in Lambda's own logs; anything else goes as base64
+                let body = match String::from_utf8(bytes.to_vec()) {
+                    Ok(text) => Body::Text(text),
+                    Err(other) => Body::Binary(other.into_bytes()),
+                };
+                Ok::<_, Error>(Response::from_parts(parts, body))
+            }
+        }));
+        let response = adapter.call(LambdaEvent::new(payload, event.context)).await?;
+        Ok(serde_json::to_value(response)?)
+    }
+
+    /// Storage events: the jobs that follow are done before the answer.
+    async fn storage(&self, body: &[u8], context: &Context) -> Result<Value, Error> {
+        let taken = take_events(&self.app, body).await.map_err(|e| e.message)?;
+        let mut jobs = Vec::new();
+        for job in &taken.jobs {
+            let state = self.wait(&job.job_id, context).await?;
+            jobs.push(json!({ "job_id": job.job_id, "input": job.input, "state": state }));
+        }
+        Ok(json!({ "jobs": jobs, "skipped": taken.skipped }))
+    }
+
+    /// A batch of messages, each with a storage event in its body. Those that failed are named, so that only they come back.
+    async fn queue(&self, batch: &Value, context: &Context) -> Result<Value, Error> {
+        let mut failures = Vec::new();
+        for message in batch["Records"].as_array().into_iter().flatten() {
+            let id = message["messageId"].as_str().unwrap_or_default();
+            let body = message["body"].as_str().unwrap_or_default();
+            if let Err(error) = self.storage(body.as_bytes(), context).await {
+                tracing::warn!(message = id, %error, "the message comes back");
+                failures.push(json!({ "itemIdentifier": id }));
+            }
+        }
+        Ok(json!({ "batchItemFailures": failures }))
+    }
+
+    /// Waits for a job's end. A job that ended badly is an answer; one that has not ended in time is an error.
+    async fn wait(&self, id: &str, context: &Context) -> Result<State, Error> {
+        let deadline = context.deadline().checked_sub(FAREWELL).unwrap_or_else(|| context.deadline());
+        loop {
+            let job = id.to_owned();
+            let record = self.app.blocking(move |app| app.ledger.get(&job)).await?;
+            if record.state.is_final() {
+                return Ok(record.state);
+            }
+            if std::time::SystemTime::now() >= deadline {
+                return Err(format!(
+                    "job {id} is still {} as the invocation's time runs out; it goes on when the event is retried",
+                    record.state.name()
+                )
+                .into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn kind(payload: &Value) -> Kind {
+    if payload.get("requestContext").is_some_and(|c| c.get("http").is_some()) {
+        return Kind::Http;
+    }
+    let from_queue = payload["Records"].as_array().is_some_and(|records| records.iter().any(|r| r["eventSource"] == "aws:sqs"));
+    if from_queue { Kind::Queue } else { Kind::Storage }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_apart() {
+        assert!(matches!(kind(&json!({ "version": "2.0", "requestContext": { "http": { "method": "GET" } } })), Kind::Http));
+        assert!(matches!(kind(&json!({ "Records": [{ "eventSource": "aws:sqs", "messageId": "1", "body": "{}" }] })), Kind::Queue));
+        assert!(matches!(kind(&json!({ "Records": [{ "eventSource": "aws:s3" }] })), Kind::Storage));
+        assert!(matches!(kind(&json!({ "detail-type": "Object Created" })), Kind::Storage));
+    }
+}

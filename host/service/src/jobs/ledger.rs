@@ -1,0 +1,492 @@
+//! The ledger: job records in an object store. Every change is a conditional put of the version that was read, so that of two
+//! processes that act on one record at the same time one is told to look again.
+//!
+//! Layout below the ledger's prefix: `jobs/<id>.json` the records; `open/<id>` an empty mark for every job that is not in a final
+//! state, so that looking for work does not read finished jobs; `keys/<digest>` the id that an idempotency key maps to;
+//! `failed/<id>` a mark for every job that ended in an error. The record is the truth: marks are put before a record opens, removed
+//! after it closes, and mended by whoever finds one that disagrees.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use halfpipe_store::{Key, KeyError, ObjectStore, PutMode, StoreError};
+use sha2::{Digest, Sha256};
+
+use crate::clock::now_ms;
+use crate::jobs::record::{Attempt, JobError, Lease, Output, ProgressRecord, Record, State, Submission, VERSION};
+
+/// Records are small; one that is not is not ours.
+const MOST_RECORD_BYTES: u64 = 8 << 20;
+/// How often a change is tried against others' changes before giving up.
+const MOST_CONFLICTS: u32 = 16;
+/// Entries of a page when walking marks.
+const PAGE: usize = 1000;
+
+/// What can go wrong with the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// No such job.
+    #[error("there is no job {0}; ask GET /jobs for those there are")]
+    Unknown(String),
+    /// Somebody else holds the lease now; whoever gets this must stop.
+    #[error("job {id} is no longer ours (lease {token}); another process has taken it over")]
+    LeaseLost {
+        /// The job.
+        id: String,
+        /// The lease that was lost.
+        token: u64,
+    },
+    /// Too many jobs wait already.
+    #[error("{waiting} jobs are waiting, which is the limit; try again later")]
+    Full {
+        /// Jobs that wait.
+        waiting: usize,
+    },
+    /// A record cannot be read.
+    #[error("the record of job {id} cannot be read ({message}); remove {key} if it is not a job's")]
+    Corrupt {
+        /// The job.
+        id: String,
+        /// Its key.
+        key: String,
+        /// Why.
+        message: String,
+    },
+    /// The record keeps changing.
+    #[error("job {0} is being changed by too many at once; try again")]
+    Contended(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key that no store takes.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// Job records in a store. Cheap to clone. Calls block.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    store: Arc<dyn ObjectStore>,
+    prefix: String,
+    lease: Duration,
+    most_waiting: usize,
+}
+
+/// Whether `id` has the form of an id that this service gives.
+#[must_use]
+pub fn is_id(id: &str) -> bool {
+    (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// A new id: 48 bits of time, so that ids sort by age, and 74 random bits, so that nobody guesses one (UUID version 7, RFC 9562).
+#[must_use]
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
+}
+
+impl Ledger {
+    /// A ledger below `prefix` (empty, or ending in `/`). A lease lasts `lease` unless it is renewed; at most `most_waiting` jobs
+    /// may wait.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: &str, lease: Duration, most_waiting: usize) -> Self {
+        Self { store, prefix: prefix.to_owned(), lease, most_waiting }
+    }
+
+    /// The store it is in.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// How long a lease lasts.
+    #[must_use]
+    pub const fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    fn key(&self, kind: &str, name: &str) -> Result<Key, LedgerError> {
+        Ok(Key::new(format!("{}{kind}/{name}", self.prefix))?)
+    }
+
+    fn record_key(&self, id: &str) -> Result<Key, LedgerError> {
+        self.key("jobs", &format!("{id}.json"))
+    }
+
+    /// A record and its version.
+    fn load(&self, id: &str) -> Result<(Record, String), LedgerError> {
+        if !is_id(id) {
+            return Err(LedgerError::Unknown(id.to_owned()));
+        }
+        let key = self.record_key(id)?;
+        let (bytes, meta) = match self.store.read(&key, MOST_RECORD_BYTES) {
+            Ok(found) => found,
+            Err(StoreError::NotFound { .. }) => return Err(LedgerError::Unknown(id.to_owned())),
+            Err(e) => return Err(e.into()),
+        };
+        let corrupt = |message: String| LedgerError::Corrupt { id: id.to_owned(), key: key.to_string(), message };
+        let record: Record = serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string()))?;
+        if record.version != VERSION {
+            return Err(corrupt(format!("version {} is not {VERSION}", record.version)));
+        }
+        Ok((record, meta.etag))
+    }
+
+    fn save(&self, record: &Record, mode: PutMode) -> Result<(), LedgerError> {
+        let bytes = serde_json::to_vec(record).map_err(|e| LedgerError::Corrupt {
+            id: record.id.clone(),
+            key: record.id.clone(),
+            message: e.to_string(),
+        })?;
+        self.store.put(&self.record_key(&record.id)?, &bytes, mode)?;
+        Ok(())
+    }
+
+    /// A job's record.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`], [`LedgerError::Corrupt`], [`LedgerError::Store`].
+    pub fn get(&self, id: &str) -> Result<Record, LedgerError> {
+        self.load(id).map(|(record, _)| record)
+    }
+
+    /// Changes a record: `change` sees the newest version and says whether it is to be put. Tried again when others were faster.
+    fn change<E: From<LedgerError>>(&self, id: &str, change: impl Fn(&mut Record) -> Result<bool, E>) -> Result<Record, E> {
+        for _ in 0..MOST_CONFLICTS {
+            let (mut record, etag) = self.load(id)?;
+            if !change(&mut record)? {
+                return Ok(record);
+            }
+            match self.save(&record, PutMode::Update(etag)) {
+                Ok(()) => {
+                    if record.state.is_final() {
+                        self.close(&record)?;
+                    }
+                    return Ok(record);
+                }
+                Err(LedgerError::Store(StoreError::Changed { .. } | StoreError::AlreadyExists { .. })) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(LedgerError::Contended(id.to_owned()).into())
+    }
+
+    /// Takes the open mark of a job that ended, and marks it among the failed where it failed.
+    fn close(&self, record: &Record) -> Result<(), LedgerError> {
+        if record.state == State::Error {
+            self.store.put(&self.key("failed", &record.id)?, b"", PutMode::Overwrite)?;
+        }
+        self.store.delete(&self.key("open", &record.id)?)?;
+        Ok(())
+    }
+
+    /// Puts a new job in the queue, or finds the one that the same idempotency key made before. The flag says whether it is new.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`], [`LedgerError::Store`].
+    pub fn submit(&self, submission: Submission) -> Result<(Record, bool), LedgerError> {
+        let digest = submission.idempotency.map(|text| hex(&Sha256::digest(text.as_bytes())));
+        if let Some(digest) = &digest
+            && let Some(former) = self.by_key(digest)?
+        {
+            return Ok((former, false));
+        }
+        let waiting = self.open_ids()?.len();
+        if waiting >= self.most_waiting {
+            return Err(LedgerError::Full { waiting });
+        }
+        let id = submission.id.unwrap_or_else(new_id);
+        let record = Record::new(id, submission.spec, digest.clone(), now_ms());
+        if let Some(digest) = &digest {
+            // the key is claimed before there is a record: of two equal submissions one gets it, and the other its job
+            let claim = self.key("keys", digest)?;
+            match self.store.put(&claim, record.id.as_bytes(), PutMode::Create) {
+                Ok(_) => {}
+                Err(StoreError::AlreadyExists { .. }) => {
+                    if let Some(former) = self.by_key(digest)? {
+                        return Ok((former, false));
+                    }
+                    // claimed by someone who has not put the record yet, or died before: make the job under the claimed id
+                    let (bytes, _) = self.store.read(&claim, MOST_RECORD_BYTES)?;
+                    let id = String::from_utf8_lossy(&bytes).into_owned();
+                    return self.open(Record { id, ..record });
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.open(record)
+    }
+
+    /// Puts mark and record; a record that is there already wins.
+    fn open(&self, record: Record) -> Result<(Record, bool), LedgerError> {
+        self.store.put(&self.key("open", &record.id)?, b"", PutMode::Overwrite)?;
+        match self.save(&record, PutMode::Create) {
+            Ok(()) => Ok((record, true)),
+            Err(LedgerError::Store(StoreError::AlreadyExists { .. })) => Ok((self.get(&record.id)?, false)),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn by_key(&self, digest: &str) -> Result<Option<Record>, LedgerError> {
+        let (bytes, _) = match self.store.read(&self.key("keys", digest)?, MOST_RECORD_BYTES) {
+            Ok(found) => found,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        match self.get(&String::from_utf8_lossy(&bytes)) {
+            Ok(record) => Ok(Some(record)),
+            Err(LedgerError::Unknown(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn names(&self, kind: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, LedgerError> {
+        let prefix = format!("{}{kind}/", self.prefix);
+        let mut after = after.map(|name| self.key(kind, name)).transpose()?;
+        let mut names = Vec::new();
+        while names.len() < limit {
+            let page = self.store.list(&prefix, after.as_ref(), PAGE.min(limit - names.len()))?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.clone());
+            names.extend(page.iter().filter_map(|m| m.key.as_str().strip_prefix(&prefix).map(str::to_owned)));
+        }
+        Ok(names)
+    }
+
+    /// Ids of all jobs that are not in a final state, in no meaningful order.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn open_ids(&self) -> Result<Vec<String>, LedgerError> {
+        self.names("open", None, usize::MAX)
+    }
+
+    /// Ids of jobs that ended in an error.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn failed_ids(&self) -> Result<Vec<String>, LedgerError> {
+        self.names("failed", None, usize::MAX)
+    }
+
+    /// Up to `limit` records, oldest first, after the id `after`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`]; records that cannot be read are left out and logged.
+    pub fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<Record>, LedgerError> {
+        let after = after.map(|id| format!("{id}.json"));
+        let mut records = Vec::new();
+        for name in self.names("jobs", after.as_deref(), limit)? {
+            let Some(id) = name.strip_suffix(".json") else { continue };
+            match self.get(id) {
+                Ok(record) => records.push(record),
+                Err(LedgerError::Unknown(_)) => {}
+                Err(LedgerError::Corrupt { message, .. }) => tracing::warn!(job = id, message, "left out a record that cannot be read"),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(records)
+    }
+
+    /// Takes up the oldest job that may be taken up, other than `not`, under a new lease.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn claim(&self, owner: &str, most_attempts: u32, not: &[String]) -> Result<Option<Record>, LedgerError> {
+        let now = now_ms();
+        let mut candidates = Vec::new();
+        for id in self.open_ids()? {
+            if not.contains(&id) {
+                continue;
+            }
+            match self.get(&id) {
+                Ok(record) if record.state.is_final() => self.close(&record)?,
+                Ok(record) if record.is_claimable(now) => candidates.push(record),
+                Ok(_) => {}
+                // a mark whose record is about to follow, or whose submitter died: its client never got an id
+                Err(LedgerError::Unknown(_)) => self.forget_stale_mark(&id)?,
+                Err(LedgerError::Corrupt { message, .. }) => tracing::warn!(job = id, message, "a record cannot be read"),
+                Err(e) => return Err(e),
+            }
+        }
+        candidates.sort_by_key(|r| (r.created_ms, r.id.clone()));
+        for candidate in candidates {
+            if let Some(record) = self.try_claim(&candidate.id, owner, most_attempts)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    fn forget_stale_mark(&self, id: &str) -> Result<(), LedgerError> {
+        let mark = self.key("open", id)?;
+        match self.store.head(&mark) {
+            Ok(meta) if meta.modified.elapsed().unwrap_or_default() > Duration::from_secs(3600) => Ok(self.store.delete(&mark)?),
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// One conditional put decides who gets it.
+    fn try_claim(&self, id: &str, owner: &str, most_attempts: u32) -> Result<Option<Record>, LedgerError> {
+        let (mut record, etag) = self.load(id)?;
+        let now = now_ms();
+        if !record.is_claimable(now) {
+            return Ok(None);
+        }
+        if let Some(lost) = record.lease.take() {
+            // whoever had it is gone without a word
+            let message = format!("{} stopped answering while it worked on the job", lost.owner);
+            let error = JobError { code: "interrupted".into(), message, passing: true };
+            record.history.push(Attempt { owner: lost.owner, ended_ms: now, error });
+        }
+        if record.cancel_requested {
+            end(&mut record, State::Cancelled, now);
+        } else if record.attempts >= most_attempts {
+            record.error = record.history.last().map(|a| a.error.clone());
+            end(&mut record, State::Error, now);
+        } else {
+            record.attempts += 1;
+            record.leases += 1;
+            record.state = State::Processing;
+            record.started_ms.get_or_insert(now);
+            record.progress = ProgressRecord { stage: "fetching".into(), ..ProgressRecord::default() };
+            record.lease = Some(Lease { owner: owner.to_owned(), token: record.leases, expires_ms: self.expiry(now) });
+        }
+        match self.save(&record, PutMode::Update(etag)) {
+            Ok(()) if record.state.is_final() => self.close(&record).map(|()| None),
+            Ok(()) => Ok(Some(record)),
+            Err(LedgerError::Store(StoreError::Changed { .. } | StoreError::AlreadyExists { .. })) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn expiry(&self, now: u64) -> u64 {
+        now + u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX / 2)
+    }
+
+    /// Changes a record only while the lease is ours.
+    fn under_lease(&self, id: &str, token: u64, change: impl Fn(&mut Record, u64)) -> Result<Record, LedgerError> {
+        self.change(id, |record| {
+            if record.state != State::Processing || record.lease.as_ref().is_none_or(|l| l.token != token) {
+                return Err(LedgerError::LeaseLost { id: id.to_owned(), token });
+            }
+            change(record, now_ms());
+            Ok(true)
+        })
+    }
+
+    /// Renews the lease and says how far the job is. The record tells whether a stop was asked for.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`]: stop at once.
+    pub fn heartbeat(&self, id: &str, token: u64, progress: &ProgressRecord) -> Result<Record, LedgerError> {
+        self.under_lease(id, token, |record, now| {
+            record.progress = progress.clone();
+            if let Some(lease) = &mut record.lease {
+                lease.expires_ms = self.expiry(now);
+            }
+        })
+    }
+
+    /// Ends a job well. This one put makes its outputs the job's results.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`]: the outputs count for nothing.
+    pub fn complete(&self, id: &str, token: u64, outputs: &[Output], report: &serde_json::Value) -> Result<Record, LedgerError> {
+        self.under_lease(id, token, |record, now| {
+            record.outputs = outputs.to_vec();
+            record.report = Some(report.clone());
+            record.error = None;
+            let frames = report["counts"]["frames"].as_u64().unwrap_or(record.progress.frames_done);
+            record.progress = ProgressRecord {
+                stage: "done".into(),
+                frames_done: frames,
+                frames_total: Some(frames),
+                fraction: Some(1.0),
+                eta_seconds: Some(0.0),
+            };
+            end(record, State::Complete, now);
+        })
+    }
+
+    /// Ends an attempt badly: back to the queue after `back_off` where the fault may pass and attempts are left, else for good.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub fn fail(&self, id: &str, token: u64, error: &JobError, most_attempts: u32, back_off: Duration) -> Result<Record, LedgerError> {
+        self.under_lease(id, token, |record, now| {
+            let owner = record.lease.take().map(|l| l.owner).unwrap_or_default();
+            record.history.push(Attempt { owner, ended_ms: now, error: error.clone() });
+            if record.cancel_requested {
+                end(record, State::Cancelled, now);
+            } else if error.passing && record.attempts < most_attempts {
+                record.state = State::Queued;
+                record.progress = ProgressRecord::default();
+                record.not_before_ms = now + u64::try_from(back_off.as_millis()).unwrap_or(u64::MAX / 2);
+            } else {
+                record.error = Some(error.clone());
+                end(record, State::Error, now);
+            }
+        })
+    }
+
+    /// Gives a job back to the queue unharmed: this process is shutting down. The attempt does not count.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub fn hand_over(&self, id: &str, token: u64) -> Result<Record, LedgerError> {
+        self.under_lease(id, token, |record, now| {
+            record.lease = None;
+            if record.cancel_requested {
+                end(record, State::Cancelled, now);
+            } else {
+                record.state = State::Queued;
+                record.attempts = record.attempts.saturating_sub(1);
+                record.progress = ProgressRecord::default();
+                record.not_before_ms = 0;
+            }
+        })
+    }
+
+    /// Ends a job that stopped because it was asked to.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub fn cancelled(&self, id: &str, token: u64) -> Result<Record, LedgerError> {
+        self.under_lease(id, token, |record, now| end(record, State::Cancelled, now))
+    }
+
+    /// Asks for a stop. A job that nobody works on ends at once; one that is worked on ends between two batches; one that has
+    /// ended stays as it is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`], [`LedgerError::Store`].
+    pub fn cancel(&self, id: &str) -> Result<Record, LedgerError> {
+        self.change(id, |record| {
+            if record.state.is_final() || record.cancel_requested {
+                return Ok::<_, LedgerError>(false);
+            }
+            record.cancel_requested = true;
+            if record.state == State::Queued {
+                end(record, State::Cancelled, now_ms());
+            }
+            Ok(true)
+        })
+    }
+}
+
+/// Puts a record into a final state.
+fn end(record: &mut Record, state: State, now: u64) {
+    record.state = state;
+    record.lease = None;
+    record.finished_ms = Some(now);
+    if state != State::Complete {
+        record.progress.eta_seconds = None;
+    }
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,460 @@
+//! One attempt at one job: fetch, run, store, settle. The lease is renewed all the while; whoever loses it stops and leaves no trace.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use halfpipe_runtime::{CancelToken, FaultKind, Job, JobReport, Outputs, Progress, RuntimeError, Stage};
+use halfpipe_store::{Key, ObjectMeta, PutMode, StoreError};
+use serde_json::Value;
+
+use crate::app::{App, AppError};
+use crate::jobs::ledger::LedgerError;
+use crate::jobs::record::{JobError, Output, ProgressRecord, Record, State};
+
+/// Prefix of folders in the spool that are this service's own.
+const SPOOL_PREFIX: &str = "job-";
+/// Piece in which inputs are copied.
+const PIECE: usize = 256 << 10;
+
+/// Makes the spool and removes folders in it whose process is gone.
+///
+/// # Errors
+/// Where the folder cannot be made or read.
+pub fn settle_spool(spool: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(spool)?;
+    for entry in std::fs::read_dir(spool)?.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|n| n.strip_prefix(SPOOL_PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            std::fs::remove_dir_all(entry.path())?;
+            tracing::info!(folder = %entry.path().display(), "removed what a killed process left in the spool");
+        }
+    }
+    Ok(())
+}
+
+/// A folder in the spool that dies with its owner.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn spool_folder(spool: &Path) -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(&format!("{SPOOL_PREFIX}{}-", std::process::id())).tempdir_in(spool)
+}
+
+/// Why an attempt was stopped before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Stopped {
+    No = 0,
+    /// The client asked.
+    Asked = 1,
+    /// The process is shutting down.
+    Leaving = 2,
+    /// Another process has the job.
+    Lost = 3,
+}
+
+/// What the running attempt and its heartbeat share.
+struct Pulse {
+    cancel: CancelToken,
+    stopped: AtomicU8,
+    progress: Mutex<ProgressRecord>,
+    running_since: Mutex<Option<Instant>>,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self {
+            cancel: CancelToken::default(),
+            stopped: AtomicU8::new(Stopped::No as u8),
+            progress: Mutex::new(ProgressRecord { stage: "fetching".into(), ..ProgressRecord::default() }),
+            running_since: Mutex::new(None),
+        }
+    }
+
+    /// The first reason stands, except that a lost lease outweighs the others.
+    fn stop(&self, why: Stopped) {
+        if why == Stopped::Lost {
+            self.stopped.store(why as u8, Ordering::Release);
+        } else {
+            // keeping the earlier reason is what is wanted when there is one
+            self.stopped.compare_exchange(Stopped::No as u8, why as u8, Ordering::AcqRel, Ordering::Acquire).ok();
+        }
+        self.cancel.cancel();
+    }
+
+    fn why(&self) -> Stopped {
+        match self.stopped.load(Ordering::Acquire) {
+            1 => Stopped::Asked,
+            2 => Stopped::Leaving,
+            3 => Stopped::Lost,
+            _ => Stopped::No,
+        }
+    }
+
+    fn stage(&self, name: &str) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        name.clone_into(&mut progress.stage);
+    }
+
+    fn show(&self, seen: Progress) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.stage = match seen.stage {
+            Stage::Loading => "loading",
+            Stage::Opening => "opening",
+            Stage::Running => "running",
+            Stage::Finishing => "finishing",
+        }
+        .into();
+        if seen.stage == Stage::Running {
+            let since = *self.running_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+            progress.frames_done = seen.done;
+            progress.frames_total = seen.total;
+            let fraction = seen.total.filter(|t| *t > 0).map(|t| (seen.done as f64 / t as f64).min(1.0));
+            progress.fraction = fraction;
+            progress.eta_seconds = fraction.filter(|f| *f > 0.0).map(|f| since.elapsed().as_secs_f64() * (1.0 - f) / f);
+        }
+    }
+
+    fn progress(&self) -> ProgressRecord {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Works on a claimed job until it is settled, or handed over because `leaving` was cancelled.
+///
+/// # Errors
+/// Where the record cannot be settled: the lease will run out and the job be taken up again.
+pub async fn work(app: &Arc<App>, record: Record, leaving: &tokio_util::sync::CancellationToken) -> Result<(), AppError> {
+    let Some(token) = record.lease.as_ref().map(|l| l.token) else { return Ok(()) };
+    let id = record.id.clone();
+    let pulse = Arc::new(Pulse::new());
+    let beat = tokio::spawn(beat(Arc::clone(app), id.clone(), token, Arc::clone(&pulse), leaving.clone()));
+    let begun = Instant::now();
+    let outcome = attempt(app, &record, token, &pulse).await;
+    beat.abort();
+    let settled = settle(app, &id, token, outcome, pulse.why(), record.attempts).await;
+    match settled {
+        Ok(after) => {
+            if after.state.is_final() {
+                metrics::counter!("halfpipe_jobs_total", "state" => after.state.name()).increment(1);
+                metrics::histogram!("halfpipe_job_seconds").record(begun.elapsed().as_secs_f64());
+                metrics::counter!("halfpipe_frames_total").increment(if after.state == State::Complete {
+                    after.progress.frames_done
+                } else {
+                    0
+                });
+                forget_input(app, &after).await;
+                crate::webhook::tell(app, &after).await;
+            }
+            Ok(())
+        }
+        Err(AppError::Ledger(LedgerError::LeaseLost { .. })) => {
+            tracing::warn!(job = id, token, "lost the lease; what was done counts for nothing");
+            Ok(())
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Renews the lease three times in its span and watches for reasons to stop.
+async fn beat(app: Arc<App>, id: String, token: u64, pulse: Arc<Pulse>, leaving: tokio_util::sync::CancellationToken) {
+    let lease = app.ledger.lease();
+    // progress is read by people: at least once a second, whatever the lease
+    let pause = (lease / 3).min(Duration::from_secs(1));
+    let mut good_until = Instant::now() + lease;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = leaving.cancelled(), if pulse.why() == Stopped::No => pulse.stop(Stopped::Leaving),
+        }
+        let (job, progress) = (id.clone(), pulse.progress());
+        let asked = Instant::now();
+        match app.blocking(move |app| app.ledger.heartbeat(&job, token, &progress)).await {
+            Ok(record) => {
+                good_until = asked + lease;
+                if record.cancel_requested {
+                    pulse.stop(Stopped::Asked);
+                }
+            }
+            Err(AppError::Ledger(LedgerError::LeaseLost { .. } | LedgerError::Unknown(_))) => return pulse.stop(Stopped::Lost),
+            Err(error) => {
+                tracing::warn!(job = id, %error, "cannot renew the lease");
+                if Instant::now() >= good_until {
+                    // nobody can tell us whether the job is still ours, so it is not
+                    return pulse.stop(Stopped::Lost);
+                }
+            }
+        }
+    }
+}
+
+/// Fetches, runs and stores; gives what the record is to say.
+async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>) -> Result<(Vec<Output>, Value), JobError> {
+    let spec = &record.spec;
+    let folder = spool_folder(&app.config.spool).map_err(|e| environment(format!("the spool cannot be written to: {e}")))?;
+    let input = {
+        let (key, etag) = (spec.input.clone(), spec.input_etag.clone());
+        let (target, reserve, cancel) = (folder.path().to_owned(), app.config.disk_reserve_bytes, pulse.cancel.clone());
+        app.blocking(move |app| Ok::<_, AppError>(fetch(app, &key, etag.as_deref(), &target, reserve, &cancel)))
+            .await
+            .map_err(|e| app_error(&e))??
+    };
+    pulse.stage("loading");
+    let host = app.engines.wait().await.map_err(environment)?;
+    let guest = app.shelf.get(&host, &spec.pipeline).await.map_err(|e| runtime_error(&e))?;
+    let made = folder.path().join("made");
+    std::fs::create_dir(&made).map_err(|e| environment(format!("the spool cannot be written to: {e}")))?;
+    let want = |wanted: bool, name: &str| wanted.then(|| made.join(name));
+    let outputs = Outputs {
+        video: want(spec.outputs.video, "overlay.mp4"),
+        poses: want(spec.outputs.poses, "poses.jsonl"),
+        glb: want(spec.outputs.glb, "motion.glb"),
+        bvh: want(spec.outputs.bvh, "motion.bvh"),
+        report: None,
+    };
+    let seen = Arc::clone(pulse);
+    let job = Job {
+        id: record.id.clone(),
+        guest,
+        input,
+        outputs: outputs.clone(),
+        options: Value::Object(spec.options.clone()),
+        batch: spec.batch,
+        window: None,
+        quality: None,
+        preset: None,
+        lockstep: false,
+        cancel: pulse.cancel.clone(),
+        progress: Arc::new(move |progress| seen.show(progress)),
+    };
+    let run = host.run(job);
+    let report = match app.config.job_timeout {
+        Some(limit) => tokio::time::timeout(limit, run).await.map_err(|_| JobError {
+            code: "failed".into(),
+            message: format!("it took longer than the {} s that one job may take; give it a shorter clip", limit.as_secs()),
+            passing: false,
+        })?,
+        None => run.await,
+    }
+    .map_err(|e| runtime_error(&e))?;
+    pulse.stage("storing");
+    store(app, record, token, &outputs, report).await.map_err(|e| app_error(&e))
+}
+
+/// Puts the results under their keys and gives them with the report as the record keeps it.
+async fn store(app: &Arc<App>, record: &Record, token: u64, made: &Outputs, report: JobReport) -> Result<(Vec<Output>, Value), AppError> {
+    let files = [("video", &made.video), ("poses", &made.poses), ("glb", &made.glb), ("bvh", &made.bvh)];
+    let mut outputs = Vec::new();
+    for (role, path) in files {
+        // a file that the guest had nothing to write into (no person: no motion) is not there
+        let Some(path) = path.clone().filter(|p| p.is_file()) else { continue };
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(role).to_owned();
+        let key = Key::new(format!("{}{name}", record.spec.output_prefix)).map_err(LedgerError::from)?;
+        let (id, at) = (record.id.clone(), key.clone());
+        let meta = app.blocking(move |app| put_fenced(app, &id, token, &at, |mode| app.store.put_file(&at, &path, mode))).await?;
+        outputs.push(Output { role: role.into(), key: key.to_string(), bytes: meta.size, etag: meta.etag });
+    }
+    let mut value = serde_json::to_value(&report).map_err(|e| RuntimeError::Engine(format!("the report cannot be written: {e}")))?;
+    // paths of the spool mean nothing to anybody; keys do
+    value["outputs"] = serde_json::json!(
+        outputs
+            .iter()
+            .map(|o| {
+                let frames =
+                    report.outputs.iter().find(|f| f.role == o.role || (o.role == "video" && f.role == "output")).and_then(|f| f.frames);
+                serde_json::json!({ "role": o.role, "key": o.key, "bytes": o.bytes, "frames": frames })
+            })
+            .collect::<Vec<_>>()
+    );
+    let key = Key::new(format!("{}report.json", record.spec.output_prefix)).map_err(LedgerError::from)?;
+    let (id, at, text) = (record.id.clone(), key.clone(), value.to_string());
+    let meta = app.blocking(move |app| put_fenced(app, &id, token, &at, |mode| app.store.put(&at, text.as_bytes(), mode))).await?;
+    outputs.push(Output { role: "report".into(), key: key.to_string(), bytes: meta.size, etag: meta.etag });
+    Ok((outputs, value))
+}
+
+/// Puts a result unless somebody else owns the job by now.
+///
+/// The order is what makes it safe: look at what is there, then make sure that the lease is ours, then put on condition that
+/// nothing changed since the look. A successor can only have written after the lease was lost, so after the look; the put fails.
+fn put_fenced(
+    app: &App,
+    id: &str,
+    token: u64,
+    key: &Key,
+    put: impl FnOnce(PutMode) -> Result<ObjectMeta, StoreError>,
+) -> Result<ObjectMeta, AppError> {
+    let mode = match app.store.head(key) {
+        Ok(there) => PutMode::Update(there.etag),
+        Err(StoreError::NotFound { .. }) => PutMode::Create,
+        Err(e) => return Err(e.into()),
+    };
+    let record = app.ledger.get(id)?;
+    if record.lease.as_ref().is_none_or(|l| l.token != token) {
+        return Err(LedgerError::LeaseLost { id: id.to_owned(), token }.into());
+    }
+    Ok(put(mode)?)
+}
+
+/// Brings the input to a local file.
+fn fetch(app: &App, key: &str, etag: Option<&str>, folder: &Path, reserve: u64, cancel: &CancelToken) -> Result<PathBuf, JobError> {
+    let key = Key::new(key).map_err(|e| bad_input(e.to_string()))?;
+    let meta = app.store.head(&key).map_err(|e| store_error(&e))?;
+    if etag.is_some_and(|expected| expected != meta.etag) {
+        return Err(bad_input(format!("{key} was replaced after the job was submitted; submit the new version")));
+    }
+    if let Some(path) = app.store.local_path(&key) {
+        return Ok(path);
+    }
+    let free = rustix::fs::statvfs(folder)
+        .map(|s| s.f_bavail * s.f_frsize)
+        .map_err(|e| environment(format!("the spool cannot be looked at: {e}")))?;
+    if free < meta.size.saturating_add(reserve) {
+        return Err(environment(format!("{key} has {} bytes and the spool's disk only {free} free; make room there", meta.size)));
+    }
+    let mut object = app.store.open(&key, None).map_err(|e| store_error(&e))?;
+    let path = folder.join(format!(
+        "input-{}",
+        key.file_name().rsplit('.').next().filter(|e| e.bytes().all(|b| b.is_ascii_alphanumeric())).unwrap_or("video")
+    ));
+    let mut file = std::fs::File::create(&path).map_err(|e| environment(format!("the spool cannot be written to: {e}")))?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        if cancel.is_cancelled() {
+            return Err(JobError { code: "cancelled".into(), message: "stopped while the input was fetched".into(), passing: true });
+        }
+        let n = object.body.read(&mut piece).map_err(|e| JobError {
+            code: "store".into(),
+            message: format!("reading {key} failed: {e}"),
+            passing: true,
+        })?;
+        if n == 0 {
+            return Ok(path);
+        }
+        file.write_all(&piece[..n]).map_err(|e| environment(format!("the spool cannot be written to: {e}")))?;
+    }
+}
+
+/// Writes the outcome into the record.
+async fn settle(
+    app: &Arc<App>,
+    id: &str,
+    token: u64,
+    outcome: Result<(Vec<Output>, Value), JobError>,
+    stopped: Stopped,
+    attempts: u32,
+) -> Result<Record, AppError> {
+    let id = id.to_owned();
+    let (most, back_off) = (app.config.most_attempts, back_off(app.config.back_off, attempts));
+    match outcome {
+        Ok((outputs, report)) => app.blocking(move |app| app.ledger.complete(&id, token, &outputs, &report)).await,
+        Err(error) => match stopped {
+            Stopped::Lost => Err(LedgerError::LeaseLost { id, token }.into()),
+            Stopped::Leaving => app.blocking(move |app| app.ledger.hand_over(&id, token)).await,
+            Stopped::Asked => app.blocking(move |app| app.ledger.cancelled(&id, token)).await,
+            Stopped::No => {
+                tracing::warn!(job = id, code = error.code, message = error.message, "the attempt failed");
+                app.blocking(move |app| app.ledger.fail(&id, token, &error, most, back_off)).await
+            }
+        },
+    }
+}
+
+/// The input of a finished job goes where it was the job's own.
+async fn forget_input(app: &Arc<App>, record: &Record) {
+    if !record.spec.input_owned {
+        return;
+    }
+    let key = record.spec.input.clone();
+    let gone = app.blocking(move |app| Ok::<_, AppError>(app.store.delete(&Key::new(key).map_err(LedgerError::from)?)?)).await;
+    if let Err(error) = gone {
+        tracing::warn!(job = record.id, %error, "the job's input could not be removed");
+    }
+}
+
+/// Exponential, with a random half so that jobs that failed together do not come back together.
+fn back_off(base: Duration, attempts: u32) -> Duration {
+    let whole = base.saturating_mul(1 << attempts.saturating_sub(1).min(10));
+    let random = f64::from(u32::from_le_bytes(uuid::Uuid::new_v4().into_bytes()[..4].try_into().unwrap_or_default())) / f64::from(u32::MAX);
+    whole.mul_f64(0.5 + random / 2.0)
+}
+
+fn bad_input(message: String) -> JobError {
+    JobError { code: "bad_input".into(), message, passing: false }
+}
+
+fn environment(message: String) -> JobError {
+    JobError { code: "environment".into(), message, passing: true }
+}
+
+fn store_error(error: &StoreError) -> JobError {
+    match error {
+        StoreError::NotFound { .. } => bad_input(error.to_string()),
+        _ => JobError { code: "store".into(), message: error.to_string(), passing: true },
+    }
+}
+
+fn app_error(error: &AppError) -> JobError {
+    match error {
+        AppError::Store(e) => store_error(e),
+        AppError::Ledger(LedgerError::Store(e)) => store_error(e),
+        AppError::Runtime(e) => runtime_error(e),
+        AppError::Ledger(LedgerError::Key(_)) => bad_input(error.to_string()),
+        other => JobError { code: "failed".into(), message: other.to_string(), passing: true },
+    }
+}
+
+fn runtime_error(error: &RuntimeError) -> JobError {
+    let (code, passing) = match error.kind() {
+        FaultKind::BadInput => ("bad_input", false),
+        FaultKind::BadModel => ("bad_model", false),
+        FaultKind::BadGuest => ("bad_guest", false),
+        FaultKind::Cancelled => ("cancelled", false),
+        FaultKind::Environment => ("environment", true),
+        FaultKind::Failed => ("failed", true),
+    };
+    JobError { code: code.into(), message: error.to_string(), passing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_differ() {
+        let base = Duration::from_secs(2);
+        for attempts in 1..6 {
+            let whole = base * (1 << (attempts - 1));
+            let wait = back_off(base, attempts);
+            assert!(wait >= whole / 2 && wait <= whole, "{wait:?} of {whole:?}");
+        }
+        assert_ne!(back_off(base, 3), back_off(base, 3));
+    }
+
+    #[test]
+    fn only_folders_of_dead_processes_leave_the_spool() {
+        let spool = tempfile::tempdir().unwrap();
+        let mine = spool_folder(spool.path()).unwrap();
+        let dead = spool.path().join("job-4294967-x");
+        let other = spool.path().join("notes");
+        std::fs::create_dir(&dead).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        settle_spool(spool.path()).unwrap();
+        assert!(mine.path().exists() && other.exists() && !dead.exists());
+    }
+
+    #[test]
+    fn a_lost_lease_outweighs_other_reasons() {
+        let pulse = Pulse::new();
+        pulse.stop(Stopped::Asked);
+        pulse.stop(Stopped::Leaving);
+        assert_eq!(pulse.why(), Stopped::Asked);
+        pulse.stop(Stopped::Lost);
+        assert_eq!(pulse.why(), Stopped::Lost);
+        assert!(pulse.cancel.is_cancelled());
+    }
+}
