@@ -121,13 +121,15 @@ const OWN_BUCKET: &str = "halfpipe";
 struct Shelter {
     store: Arc<dyn ObjectStore>,
     s3: Option<Arc<S3Store>>,
-    bucket: Option<String>,
+    /// Bucket, and what keys in it begin with before the store's own.
+    bucket: Option<(String, String)>,
     server: Option<EmbeddedServer>,
 }
 
 fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
     let over_s3 = |config: S3Config, server| -> anyhow::Result<Shelter> {
-        let bucket = config.bucket.clone();
+        let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
+        let bucket = (config.bucket.clone(), prefix);
         let s3 = Arc::new(S3Store::connect(config)?);
         Ok(Shelter { store: Arc::clone(&s3) as Arc<dyn ObjectStore>, s3: Some(s3), bucket: Some(bucket), server })
     };
@@ -206,7 +208,8 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     outcome
 }
 
-fn config(args: &ServeArgs, bucket: Option<String>) -> anyhow::Result<Config> {
+fn config(args: &ServeArgs, bucket: Option<(String, String)>) -> anyhow::Result<Config> {
+    let (bucket, bucket_prefix) = bucket.map_or((None, String::new()), |(bucket, prefix)| (Some(bucket), prefix));
     let spool = args.spool.clone().unwrap_or_else(|| std::env::temp_dir().join("halfpipe"));
     Ok(Config {
         api_keys: args.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
@@ -220,6 +223,7 @@ fn config(args: &ServeArgs, bucket: Option<String>) -> anyhow::Result<Config> {
         pipeline: args.pipeline.clone(),
         planner: args.planner.clone(),
         bucket,
+        bucket_prefix,
         webhook_secret: args.webhook_secret.clone(),
         webhook_private: args.webhook_private,
         ..Config::new(spool, args.places.guests_dir()?)

@@ -1,7 +1,7 @@
 //! One invocation: which kind of event it is, and what is answered.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use halfpipe_service::App;
 use halfpipe_service::http::Router;
@@ -98,14 +98,14 @@ impl Function {
 
     /// Waits for a job's end. A job that ended badly is an answer; one that has not ended in time is an error.
     async fn wait(&self, id: &str, context: &Context) -> Result<State, Error> {
-        let deadline = context.deadline().checked_sub(FAREWELL).unwrap_or_else(|| context.deadline());
+        let deadline = deadline(context.deadline(), SystemTime::now());
         loop {
             let job = id.to_owned();
             let record = self.app.blocking(move |app| app.ledger.get(&job)).await?;
             if record.state.is_final() {
                 return Ok(record.state);
             }
-            if std::time::SystemTime::now() >= deadline {
+            if SystemTime::now() >= deadline {
                 return Err(format!(
                     "job {id} is still {} as the invocation's time runs out; it goes on when the event is retried",
                     record.state.name()
@@ -115,6 +115,17 @@ impl Function {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// When to stop waiting. Lambda tells the moment of its end; cargo-lambda 1.9 tells how long the invocation may take, which read as a
+/// moment lies in 1970.
+fn deadline(told: SystemTime, now: SystemTime) -> SystemTime {
+    let day = Duration::from_secs(24 * 3600);
+    let end = match told.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(span) if span < day => now + span,
+        _ => told,
+    };
+    end.checked_sub(FAREWELL).unwrap_or(end)
 }
 
 fn kind(payload: &Value) -> Kind {
@@ -128,6 +139,14 @@ fn kind(payload: &Value) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deadlines_are_moments_or_spans() {
+        let now = SystemTime::now();
+        let minute = Duration::from_secs(60);
+        assert_eq!(deadline(now + minute, now), now + minute - FAREWELL);
+        assert_eq!(deadline(SystemTime::UNIX_EPOCH + minute, now), now + minute - FAREWELL);
+    }
 
     #[test]
     fn kinds_are_told_apart() {

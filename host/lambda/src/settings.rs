@@ -107,6 +107,7 @@ impl Settings {
                 program.parent().context("cannot tell where this program is; set HALFPIPE_GUESTS")?.join("guests")
             }
         };
+        let place = self.place()?;
         Ok(Config {
             api_keys: self.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
             cors_origins: self.cors_origins.clone(),
@@ -115,7 +116,8 @@ impl Settings {
             most_attempts: self.attempts,
             pipeline: self.pipeline.clone(),
             planner: self.planner.clone(),
-            bucket: Some(self.place()?.bucket),
+            bucket: Some(place.bucket),
+            bucket_prefix: if place.prefix.is_empty() { String::new() } else { format!("{}/", place.prefix) },
             webhook_secret: self.webhook_secret.clone(),
             ..Config::new(self.spool.clone(), guests)
         })

@@ -38,6 +38,8 @@ pub struct Config {
     pub planner: String,
     /// The bucket that events must come from; none for any.
     pub bucket: Option<String>,
+    /// What keys in that bucket begin with before those of the store: empty, or ending in `/`.
+    pub bucket_prefix: String,
     /// Signs webhooks (HMAC-SHA256); none refuses jobs that want one.
     pub webhook_secret: Option<String>,
     /// Whether webhooks may go to loopback and private addresses.
@@ -72,6 +74,7 @@ impl Config {
             pipeline: "overlay".into(),
             planner: "planner".into(),
             bucket: None,
+            bucket_prefix: String::new(),
             webhook_secret: None,
             webhook_private: false,
         }

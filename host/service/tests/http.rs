@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use halfpipe_service::jobs::record::Output;
 use halfpipe_service::jobs::{Record, Spec, Submission, Wanted};
 use halfpipe_service::{App, Config, Engines, http};
-use halfpipe_store::{Key, MemoryStore, ObjectStore, PutMode};
+use halfpipe_store::{Key, MemoryStore, PutMode};
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
@@ -496,7 +496,8 @@ async fn events_end_with_the_final_state() {
     let id = service.queue();
     let app = Arc::clone(&service.app);
     let cancelled = id.clone();
-    let (answer, ()) = tokio::join!(service.get(&format!("/jobs/{id}/events")), async move {
+    let path = format!("/jobs/{id}/events");
+    let (answer, ()) = tokio::join!(service.get(&path), async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
         app.ledger.cancel(&cancelled).unwrap();
     });

@@ -133,11 +133,17 @@ pub async fn take_events(app: &Arc<App>, body: &[u8]) -> Result<Taken, ApiError>
     Ok(taken)
 }
 
-async fn take(app: &Arc<App>, event: ObjectEvent, taken: &mut Taken) -> Result<(), ApiError> {
+async fn take(app: &Arc<App>, mut event: ObjectEvent, taken: &mut Taken) -> Result<(), ApiError> {
     if let Some(bucket) = app.config.bucket.as_ref().filter(|b| **b != event.bucket) {
         taken.skip(&event.key, format!("it is in the bucket {}; this service takes events of {bucket}", event.bucket));
         return Ok(());
     }
+    // events name keys of the bucket, the store those below its prefix
+    let Some(below) = event.key.strip_prefix(&app.config.bucket_prefix).map(str::to_owned) else {
+        taken.skip(&event.key, format!("it is not under {}, where this service works", app.config.bucket_prefix));
+        return Ok(());
+    };
+    event.key = below;
     if let Some(own) = own_prefix(&event.key) {
         taken.skip(&event.key, format!("keys under {own} are this service's own and never start a job"));
         return Ok(());
