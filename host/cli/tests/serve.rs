@@ -76,7 +76,7 @@ fn a_job_is_followed_and_its_results_are_fetched_in_parts() {
     assert!(server.curl(&[], &format!("/jobs/{id}/bvh")).body.starts_with(b"HIERARCHY"));
     assert_eq!(server.get(&format!("/jobs/{id}/report"))["counts"]["frames"], 65);
     let some = server.get(&format!("/jobs/{id}/frames?from=10&to=13"));
-    let indices: Vec<u64> = some["frames"].as_array().unwrap().iter().map(|f| f["frame"].as_u64().unwrap_or(u64::MAX)).collect();
+    let indices: Vec<u64> = some["frames"].as_array().unwrap().iter().map(|f| f["index"].as_u64().unwrap_or(u64::MAX)).collect();
     assert_eq!(indices, [10, 11, 12], "{some}");
     let listed = server.get("/jobs");
     assert_eq!(listed["jobs"].as_array().unwrap().len(), 1, "{listed}");

@@ -31,7 +31,6 @@ use crate::App;
 pub const MOST_JSON_BYTES: usize = 1 << 20;
 
 /// A request's body from bytes, for callers that have no connection to read from.
-#[must_use]
 pub fn body(bytes: Vec<u8>) -> Body {
     Body::from(bytes)
 }

@@ -23,7 +23,7 @@ use crate::http::{health, jobs, notifications, pose, process, results, stream, s
         health::health, health::livez, health::readyz, health::warmup, health::warmup_post, health::metrics_text,
         pose::pose_hybrid, uploads::start, uploads::receive, uploads::complete, uploads::abort, notifications::s3_events,
     ),
-    components(schemas(ErrorBody, ErrorDetail, submit::JobRequest, process::VideoForm)),
+    components(schemas(ErrorBody, ErrorDetail, submit::JobRequest, process::VideoForm, results::ResultName)),
     modifiers(&Errors, &Security),
     tags((name = "jobs", description = "Videos to work on"), (name = "results", description = "What came of them")),
 )]
