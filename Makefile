@@ -103,8 +103,9 @@ clips: packages ## Get the demo clip
 	@$(PYTHON_RUN) models/make.py --clips
 
 .PHONY: peers
-peers: packages ## Get what the service is tested against: a second S3 server, Lambda's emulators
+peers: packages ## Get what the service is tested against: a second S3 server, Lambda's emulators, odd requests
 	@infra/local/moto.sh >/dev/null
+	@infra/local/schemathesis.sh >/dev/null
 	@infra/local/emulators.sh >/dev/null
 
 .PHONY: guests
@@ -132,6 +133,10 @@ test: ## Everything: lint, and the tests of models, guests and host
 test-unit: ## Host tests (after `make models clips peers guests`)
 	$(TEST) $(PRODUCT) $(ARGS)
 	$(CARGO) test $(LOCKED) --release -p halfpipe-overlay -p halfpipe-planner --lib
+
+.PHONY: openapi
+openapi: ## Write docs/openapi.json anew from the code
+	HALFPIPE_UPDATE=1 $(CARGO) test $(LOCKED) --release -p halfpipe-service --test http the_document_in_the_repository
 
 .PHONY: test-models
 test-models: ## Tests of the recipes that make the models

@@ -542,3 +542,14 @@ async fn the_document_describes_every_route() {
         assert!(document.pointer(reference).is_some(), "{reference} leads nowhere");
     }
 }
+
+#[tokio::test]
+async fn the_document_in_the_repository_is_the_one_that_is_served() {
+    let served = Service::new().get("/openapi.json").await.json();
+    let file = halfpipe_testkit::places::root().join("docs/openapi.json");
+    if std::env::var_os("HALFPIPE_UPDATE").is_some() {
+        std::fs::write(&file, serde_json::to_string_pretty(&served).unwrap() + "\n").unwrap();
+    }
+    let kept: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert!(kept == served, "docs/openapi.json is not what the code says; run `make openapi`");
+}

@@ -1,5 +1,7 @@
 //! A real `halfpipe serve` on ports of its own, called with the real curl.
 
+#![allow(dead_code, reason = "each test program uses its own part of this module")]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -44,6 +44,7 @@ pub fn routes() -> Router<Arc<App>> {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct PoseRequest {
     /// A PNG, JPEG, WebP or BMP picture in base64, with or without a `data:` prefix; at most 20 MiB decoded.
+    #[schema(min_length = 1)]
     image_base64: String,
     /// The caller's number of the picture, given back.
     #[serde(default)]

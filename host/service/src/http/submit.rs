@@ -45,6 +45,7 @@ pub struct JobRequest {
     #[schema(minimum = 1, maximum = 64)]
     pub num_workers: Option<i64>,
     /// Which results; all where it is left out.
+    #[schema(min_items = 1)]
     pub outputs: Option<Vec<OutputName>>,
     /// The caller's own words, carried through.
     pub metadata: Option<BTreeMap<String, String>>,

@@ -36,6 +36,8 @@ use ticket::Ticket;
 const INCOMING: &str = "incoming/";
 /// How long an address is good.
 const VALID: Duration = Duration::from_secs(3600);
+/// Largest object of S3, bytes.
+const MOST_OBJECT_BYTES: u64 = 5 << 40;
 /// Uploads beyond this size go in parts where the store can.
 const SINGLE_BYTES: u64 = 1 << 30;
 /// Smallest part.
@@ -110,6 +112,7 @@ pub(crate) struct UploadRequest {
     /// The file's name; its extension decides whether the planner takes it for a video.
     name: String,
     /// Its size, bytes.
+    #[schema(minimum = 1, maximum = 5_497_558_138_880_u64)]
     size: u64,
     /// Its media type, to be sent as `Content-Type` with the bytes.
     content_type: Option<String>,
@@ -182,6 +185,7 @@ pub(crate) struct CompleteRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct PartDone {
     /// From 1.
+    #[schema(minimum = 1, maximum = 10000)]
     number: u16,
     /// The `ETag` that the store answered with.
     etag: String,
@@ -211,6 +215,9 @@ pub(crate) async fn start(
 ) -> Result<(StatusCode, Json<UploadTicket>), ApiError> {
     if request.size == 0 {
         return Err(ApiError::bad_request("bad_size", "size is 0; give the file's size in bytes"));
+    }
+    if request.size > MOST_OBJECT_BYTES {
+        return Err(ApiError::bad_request("bad_size", "no object can have more than 5 TiB; give the file's size in bytes"));
     }
     if request.size > app.config.most_upload_bytes {
         return Err(too_large(app.config.most_upload_bytes));
