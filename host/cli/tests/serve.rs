@@ -163,7 +163,7 @@ fn killed_at_any_moment_a_server_loses_nothing() {
 #[test]
 fn two_servers_share_the_work_and_one_takes_over_from_the_other() {
     let desk = Desk::new();
-    let args = |spool: &'static str| ["--store", "shared", "--lease", "2", "--spool", spool];
+    let args = |spool: &'static str| ["--store", "shared", "--lease", "6", "--spool", spool];
     let (first, second) = (Server::start(&desk, &args("spool-1")), Server::start(&desk, &args("spool-2")));
     let clip = places::clip("tfjs_pose_squats.mp4");
     let nobody = clips::test_pattern(&desk.path("nobody.mp4"), "320x180", "30", 20, false);
