@@ -39,7 +39,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::{BATCH, BenchArgs};
-use crate::{places, run};
+use crate::{places, signals};
 
 /// One way to run the job.
 struct Variant {
@@ -179,7 +179,8 @@ pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
     let report = runtime.block_on(async {
         let cancel = CancelToken::default();
-        run::stop_on_signals(cancel.clone())?;
+        let token = cancel.clone();
+        signals::listen(move || token.cancel())?;
         let component = halfpipe_runtime::host::find_guest("overlay", &args.places.guests_dir()?)?;
         let host = places::host(&args.places, &args.devices, Limits::default())?;
         let guest = host.load_guest(&component).await?;

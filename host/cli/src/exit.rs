@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use halfpipe_runtime::{FaultKind, RuntimeError};
+use halfpipe_store::StoreError;
 
 /// Prints the error in one line, its causes included, and turns the outcome into an exit code.
 pub fn finish(outcome: anyhow::Result<()>) -> ExitCode {
@@ -30,6 +31,13 @@ impl std::error::Error for Environment {}
 fn code(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<Environment>().is_some() {
         return 4;
+    }
+    match error.downcast_ref::<StoreError>() {
+        Some(StoreError::Settings { .. }) => return 3,
+        Some(StoreError::Open { .. } | StoreError::NoBucket { .. } | StoreError::Denied { .. } | StoreError::Unavailable { .. }) => {
+            return 4;
+        }
+        _ => {}
     }
     let Some(error) = error.downcast_ref::<RuntimeError>() else { return 1 };
     match error.kind() {
@@ -65,6 +73,8 @@ mod tests {
         assert_eq!(code(&RuntimeError::Cancelled.into()), 130);
         assert_eq!(code(&RuntimeError::Guest { guest: "g".into(), message: "m".into() }.into()), 5);
         assert_eq!(code(&Environment("no ffmpeg".into()).into()), 4);
+        assert_eq!(code(&StoreError::Settings { store: "s".into(), rule: "r".into() }.into()), 3);
+        assert_eq!(code(&StoreError::NoBucket { store: "s".into() }.into()), 4);
         assert_eq!(code(&anyhow::anyhow!("x")), 1);
     }
 

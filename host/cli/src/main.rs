@@ -13,6 +13,7 @@ mod models;
 mod places;
 mod run;
 mod serve;
+mod signals;
 mod summary;
 
 use clap::Parser;

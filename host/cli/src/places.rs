@@ -1,7 +1,6 @@
 //! Where models, guests and libraries are, from the command line and the environment.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context;
 use halfpipe_nn::{Catalog, Device};
@@ -65,12 +64,11 @@ pub fn host(places: &Places, devices: &Devices, limits: Limits) -> anyhow::Resul
 /// Settings of the engines.
 pub fn config(places: &Places, devices: &Devices, limits: Limits) -> anyhow::Result<HostConfig> {
     Ok(HostConfig {
-        catalog: Arc::new(places.catalog()?),
-        models_dir: places.models_dir()?,
         ort_library: places.ort_lib.clone(),
         device: devices.device(),
         intra_threads: devices.threads.map(usize::from),
         adapter: devices.adapter(),
         limits,
+        ..HostConfig::new(places.catalog()?, places.models_dir()?)
     })
 }

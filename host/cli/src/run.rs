@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::args::{LandmarksArg, LayoutArg, RunArgs};
 use crate::bar::Bar;
-use crate::{places, summary};
+use crate::{places, signals, summary};
 
 /// Runs the job and prints its report.
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -19,7 +19,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
     let bar = Bar::new(args.quiet || args.json);
     let cancel = CancelToken::default();
     let report = runtime.block_on(async {
-        stop_on_signals(cancel.clone())?;
+        let token = cancel.clone();
+        signals::listen(move || token.cancel())?;
         work(&args, &bar, &cancel).await
     });
     bar.clear();
@@ -110,25 +111,5 @@ fn check_outputs(args: &RunArgs) -> anyhow::Result<()> {
             return Err(RuntimeError::BadInput(format!("{} exists; give -y to replace it, or another name", output.display())).into());
         }
     }
-    Ok(())
-}
-
-/// First signal: stop the job and clean up. Second: leave at once.
-pub fn stop_on_signals(cancel: CancelToken) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if !first {
-                std::process::exit(130);
-            }
-            cancel.cancel();
-        }
-    });
     Ok(())
 }

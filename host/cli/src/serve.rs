@@ -15,7 +15,8 @@ use halfpipe_store::{DirectoryStore, EmbeddedServer, MemoryStore, ObjectStore, S
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Devices, Places};
-use crate::places;
+use crate::exit::Environment;
+use crate::{places, signals};
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -154,7 +155,10 @@ fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
         }
         Some("memory:") => Ok(Shelter { store: Arc::new(MemoryStore::new()), s3: None, bucket: None, server: None }),
         Some(folder) => {
-            anyhow::ensure!(!folder.contains("://"), "{folder} is no store; give s3://BUCKET/PREFIX, a folder, or memory:");
+            if folder.contains("://") {
+                let message = format!("{folder} is no store; give s3://BUCKET/PREFIX, a folder, or memory:");
+                return Err(RuntimeError::BadInput(message).into());
+            }
             Ok(Shelter { store: Arc::new(DirectoryStore::open(folder)?), s3: None, bucket: None, server: None })
         }
     }
@@ -177,7 +181,9 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
     let outcome = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+        let listener = tokio::net::TcpListener::bind(args.listen)
+            .await
+            .map_err(|e| Environment(format!("cannot listen on {} ({e}); give another address by --listen", args.listen)))?;
         let address = listener.local_addr()?;
         let running = config.running;
         let engines = Engines::start(host).context("cannot start the engines")?;
@@ -189,7 +195,18 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         if let Some(server) = &shelter.server {
             println!("S3 endpoint {}, bucket {OWN_BUCKET}, folder {}", server.endpoint(), args.data.display());
         }
-        let leaving = leave_on_signals()?;
+        let leaving = CancellationToken::new();
+        let token = leaving.clone();
+        signals::listen(move || {
+            eprintln!("leaving: no new jobs; running ones may finish (again to leave at once)");
+            token.cancel();
+        })?;
+        let warming = Arc::clone(&app);
+        tokio::spawn(async move {
+            if let Err(error) = warming.warm().await {
+                tracing::error!(%error, "the default pipeline cannot be used");
+            }
+        });
         let dispatcher = Dispatcher::new(
             Arc::clone(&app),
             DispatcherConfig { drain: Duration::from_secs(args.drain), ..DispatcherConfig::default() },
@@ -228,27 +245,4 @@ fn config(args: &ServeArgs, bucket: Option<(String, String)>) -> anyhow::Result<
         webhook_private: args.webhook_private,
         ..Config::new(spool, args.places.guests_dir()?)
     })
-}
-
-/// First signal: take no more in and finish. Second: leave at once; leases see to the rest.
-fn leave_on_signals() -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let leaving = CancellationToken::new();
-    let token = leaving.clone();
-    tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if !first {
-                std::process::exit(130);
-            }
-            eprintln!("leaving: no new jobs; running ones may finish (again to leave at once)");
-            token.cancel();
-        }
-    });
-    Ok(leaving)
 }

@@ -126,6 +126,44 @@ fn an_upload_to_s3_and_its_event_start_a_job_once() {
 }
 
 #[test]
+fn a_server_warms_up_by_itself_and_knows_what_it_can_do() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &["--store", "memory:"]);
+    let begun = std::time::Instant::now();
+    while server.curl(&[], "/readyz").status != 200 {
+        assert!(begun.elapsed().as_secs() < 240, "{}", String::from_utf8_lossy(&server.curl(&[], "/readyz").body));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let health = server.get("/health");
+    assert_eq!(health["status"], "ready", "{health}");
+    assert!(health["models"].as_object().unwrap().values().all(|m| m == "loaded"), "{health}");
+    let video = format!("video=@{}", text(&places::clip("tfjs_pose_squats.mp4")));
+    for (field, code) in [
+        ("options={\"opacity\":7}", "bad_options"),
+        ("pipeline=nothing", "pipeline_unknown"),
+        ("pipeline=overlay@9.9.9", "pipeline_unknown"),
+    ] {
+        let refused = server.curl(&["-F", &video, "-F", field], "/process_video_async");
+        assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (400, Some(code)), "{field}");
+    }
+}
+
+#[test]
+fn every_track_has_its_motion_file() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &[]);
+    let id = server.submit(&places::clip("sports2d_demo.mp4"), &["-F", "outputs=bvh"]);
+    assert_eq!(server.until(&id, &["complete", "error"])["status"], "complete", "{}", server.log());
+    let record = server.get(&format!("/jobs/{id}"));
+    let roles: Vec<&str> = record["outputs"].as_array().unwrap().iter().map(|o| o["role"].as_str().unwrap()).collect();
+    assert_eq!(roles.len(), 3, "two tracks and the report: {roles:?}");
+    for role in roles.iter().filter(|r| r.starts_with("bvh")) {
+        assert!(server.curl(&[], &format!("/jobs/{id}/{role}")).body.starts_with(b"HIERARCHY"), "{role}");
+    }
+    assert!(!record.to_string().contains(text(desk.dir.path())), "a client sees keys, not where things lie: {record}");
+}
+
+#[test]
 fn killed_at_any_moment_a_server_loses_nothing() {
     let desk = Desk::new();
     let clip = places::clip("tfjs_pose_squats.mp4");

@@ -41,14 +41,16 @@ fn main() -> anyhow::Result<()> {
         let engines = Engines::start(settings.host()?).context("cannot start the engines")?;
         let app = App::new(settings.config()?, Arc::clone(&store) as _, engines)?.with_presign(store);
         // Lambda gives its first seconds for nothing: use them for what every job needs
-        let ready = app.engines.wait().await.map_err(|message| anyhow::anyhow!(message))?;
+        app.engines.wait().await.map_err(|message| anyhow::anyhow!(message))?;
         let engines_ready = begun.elapsed();
-        app.shelf.get(&ready, &app.config.pipeline).await?;
+        let warmed = app.warm().await?;
         let milliseconds = |d: std::time::Duration| d.as_millis() as u64;
         tracing::info!(
             store_ms = milliseconds(stored),
             engines_ms = milliseconds(engines_ready.saturating_sub(stored)),
-            pipeline_ms = milliseconds(begun.elapsed().saturating_sub(engines_ready)),
+            models = warmed.len(),
+            models_failed = warmed.values().filter(|outcome| outcome.is_err()).count(),
+            models_ms = milliseconds(begun.elapsed().saturating_sub(engines_ready)),
             total_ms = milliseconds(begun.elapsed()),
             "cold start"
         );

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use halfpipe_nn::{Catalog, Device};
 use halfpipe_render::AdapterChoice;
-use halfpipe_runtime::{HostConfig, Limits};
+use halfpipe_runtime::HostConfig;
 use halfpipe_service::Config;
 use halfpipe_store::{S3Config, S3Store};
 
@@ -88,13 +88,10 @@ impl Settings {
             None => builtin,
         };
         Ok(HostConfig {
-            catalog: Arc::new(catalog),
-            models_dir: halfpipe_nn::catalog::models_dir(self.models.as_deref())?,
             ort_library: self.ort_lib.clone(),
             device: Device::Cpu,
-            intra_threads: None,
             adapter: AdapterChoice::Software,
-            limits: Limits::default(),
+            ..HostConfig::new(catalog, halfpipe_nn::catalog::models_dir(self.models.as_deref())?)
         })
     }
 

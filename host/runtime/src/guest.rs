@@ -119,6 +119,27 @@ impl Guest {
     }
 }
 
+/// Interfaces that a component's file exports; none where it cannot be read or is no component.
+pub(crate) fn exports(path: &Path) -> Vec<String> {
+    use wasmparser::{Parser, Payload};
+    let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
+    let mut depth = 0_u32;
+    let mut names = Vec::new();
+    for payload in Parser::new(0).parse_all(&bytes) {
+        match payload {
+            Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
+            Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
+            // components within have exports of their own
+            Ok(Payload::ComponentExportSection(section)) if depth == 0 => {
+                names.extend(section.into_iter().flatten().map(|export| export.name.name.to_owned()));
+            }
+            Ok(_) => {}
+            Err(_) => return Vec::new(),
+        }
+    }
+    names
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()

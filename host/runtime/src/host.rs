@@ -35,6 +35,22 @@ pub struct HostConfig {
     pub limits: Limits,
 }
 
+impl HostConfig {
+    /// The engines that are there, all cores, the usual limits; for this catalog with its files in `models_dir`.
+    #[must_use]
+    pub fn new(catalog: Catalog, models_dir: PathBuf) -> Self {
+        Self {
+            catalog: Arc::new(catalog),
+            models_dir,
+            ort_library: None,
+            device: Device::Auto,
+            intra_threads: None,
+            adapter: AdapterChoice::Auto,
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// The engines, ready for jobs.
 #[derive(Clone)]
 pub struct Host {
@@ -125,13 +141,20 @@ pub fn find_guest(name: &str, dir: &Path) -> Result<PathBuf, RuntimeError> {
     if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') && named.is_file() {
         return Ok(named);
     }
-    let mut found: Vec<String> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|e| e.file_name().to_str()?.strip_suffix(".wasm").map(str::to_owned))
-        .collect();
-    found.sort();
+    let found = pipelines(dir);
     let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
     Err(RuntimeError::GuestUnknown { name: name.to_owned(), dir: dir.to_owned(), found })
+}
+
+/// Names of the components in a folder that are pipelines, sorted. Nothing is compiled: planners and what is no component are told
+/// apart by what their files say they export.
+#[must_use]
+pub fn pipelines(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|e| crate::guest::exports(&e.path()).iter().any(|export| export.starts_with("halfpipe:job/runner@")))
+        .filter_map(|e| e.file_name().to_str()?.strip_suffix(".wasm").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
 }

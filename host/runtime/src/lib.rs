@@ -16,7 +16,7 @@ mod interfaces;
 pub mod job;
 pub mod limits;
 mod motion;
-mod options;
+pub mod options;
 pub mod planner;
 pub mod progress;
 pub mod report;
@@ -24,7 +24,7 @@ pub mod resources;
 pub mod sandbox;
 pub mod state;
 mod usage;
-mod warmup;
+pub mod warmup;
 
 pub use error::{FaultKind, RuntimeError};
 pub use guest::{Description, Guest};

@@ -1,18 +1,19 @@
 //! What every request and every job shares.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use halfpipe_runtime::RuntimeError;
+use halfpipe_runtime::warmup::Warmed;
+use halfpipe_runtime::{Host, RuntimeError};
 use halfpipe_store::{ObjectStore, StoreError};
 use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::engines::Engines;
-use crate::http::notifications::PlannerShelf;
 use crate::http::uploads::Presign;
 use crate::jobs::{Ledger, LedgerError, Record, Submission};
-use crate::shelf::Shelf;
+use crate::shelf::{PlannerShelf, Shelf};
 
 /// Why the service did not start, or could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,33 @@ impl App {
     pub fn with_presign(self: Arc<Self>, presign: Arc<dyn Presign>) -> Arc<Self> {
         self.presign.get_or_init(|| presign);
         self
+    }
+
+    /// Models of the default pipeline with its default options.
+    ///
+    /// # Errors
+    /// Where the pipeline cannot be had.
+    pub async fn default_needs(&self, host: &Host) -> Result<Vec<String>, RuntimeError> {
+        let guest = self.shelf.get(host, &self.config.pipeline).await?;
+        host.needs(&guest, "{}").await
+    }
+
+    /// Loads the default pipeline and its models as soon as the engines are there, and runs each model once, so that the first job
+    /// finds them ready. Gives each model's outcome; what failed is tried again by the job that needs it.
+    ///
+    /// # Errors
+    /// [`AppError::Engines`], [`AppError::Runtime`] where there is no such pipeline.
+    pub async fn warm(&self) -> Result<BTreeMap<String, Result<Warmed, RuntimeError>>, AppError> {
+        let host = self.engines.wait().await.map_err(AppError::Engines)?;
+        let mut outcomes = BTreeMap::new();
+        for name in self.default_needs(&host).await? {
+            let outcome = host.warm(&name).await;
+            if let Err(error) = &outcome {
+                tracing::error!(model = name, %error, "a model of the default pipeline cannot be used");
+            }
+            outcomes.insert(name, outcome);
+        }
+        Ok(outcomes)
     }
 
     /// Runs a blocking call of store or ledger where blocking is allowed.

@@ -20,4 +20,4 @@ mod webhook;
 pub use app::{App, AppError};
 pub use config::Config;
 pub use engines::{EngineStatus, Engines};
-pub use shelf::Shelf;
+pub use shelf::{PlannerShelf, Shelf};

@@ -1,18 +1,26 @@
-//! The shelf of guests: components by name, loaded when first asked for, and again when their file has changed. A running job
-//! keeps the one it started with.
+//! Shelves of components, loaded when first asked for, and again when their file has changed: pipelines by name, and the planner. A
+//! running job keeps the component it started with.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use halfpipe_runtime::{Guest, Host, RuntimeError};
+use halfpipe_runtime::{Guest, Host, Planner, RuntimeError};
 use tokio::sync::Mutex;
+
+use crate::{AppError, Config};
 
 /// What tells one state of a file from another without reading it.
 type Stamp = (SystemTime, u64);
 
-/// Loaded guests.
+fn stamp(path: &Path) -> Result<Stamp, RuntimeError> {
+    let fault = |source| RuntimeError::GuestFile { path: path.to_owned(), source };
+    let facts = std::fs::metadata(path).map_err(fault)?;
+    Ok((facts.modified().map_err(fault)?, facts.len()))
+}
+
+/// Loaded pipelines.
 #[derive(Debug)]
 pub struct Shelf {
     folder: PathBuf,
@@ -53,9 +61,7 @@ impl Shelf {
             return Err(unknown(self.names().join(", ")));
         }
         let path = halfpipe_runtime::host::find_guest(name, &self.folder)?;
-        let fault = |source| RuntimeError::GuestFile { path: path.clone(), source };
-        let facts = std::fs::metadata(&path).map_err(fault)?;
-        let stamp = (facts.modified().map_err(fault)?, facts.len());
+        let stamp = stamp(&path)?;
         let mut loaded = self.loaded.lock().await;
         if let Some((former, guest)) = loaded.get(&path)
             && *former == stamp
@@ -68,12 +74,39 @@ impl Shelf {
         Ok(guest)
     }
 
-    /// Names of the components in the folder, sorted.
+    /// Names of the pipelines in the folder, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.filter_map(|e| e.file_name().to_str()?.strip_suffix(".wasm").map(str::to_owned)).collect();
-        names.sort();
-        names
+        halfpipe_runtime::host::pipelines(&self.folder)
+    }
+}
+
+/// The planner component, loaded when first asked for, and again when its file has changed.
+#[derive(Debug, Default)]
+pub struct PlannerShelf {
+    loaded: Mutex<Option<(PathBuf, Stamp, Arc<Planner>)>>,
+}
+
+impl PlannerShelf {
+    /// The configured planner, as its file is now.
+    ///
+    /// # Errors
+    /// [`RuntimeError::GuestUnknown`] with what is there, [`RuntimeError::GuestFile`], [`RuntimeError::PlannerInvalid`].
+    pub async fn get(&self, host: &Host, config: &Config) -> Result<Arc<Planner>, AppError> {
+        let path = halfpipe_runtime::host::find_guest(&config.planner, &config.guests)?;
+        let stamp = stamp(&path)?;
+        let mut loaded = self.loaded.lock().await;
+        if let Some((former, then, planner)) = loaded.as_ref()
+            && *former == path
+            && *then == stamp
+        {
+            return Ok(Arc::clone(planner));
+        }
+        // compiling takes a processor for a while
+        let (host, file) = (host.clone(), path.clone());
+        let planner = tokio::task::spawn_blocking(move || host.load_planner(&file)).await??;
+        tracing::info!(planner = planner.name(), sha256 = planner.sha256, "loaded a planner");
+        *loaded = Some((path, stamp, Arc::clone(&planner)));
+        Ok(planner)
     }
 }

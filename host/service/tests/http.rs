@@ -254,6 +254,17 @@ async fn a_body_that_stops_coming_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_json_body_that_stops_coming_is_given_up_too() {
+    let service = Service::with(|c| c.body_pause = Duration::from_millis(20));
+    for path in ["/uploads", "/events/s3", "/process_video_async"] {
+        let start = futures::stream::once(async { Ok::<_, std::io::Error>(b"{".to_vec()) });
+        let body = Body::from_stream(futures::StreamExt::chain(start, futures::stream::pending()));
+        let answer = service.send(request("POST", path, &[("content-type", "application/json")], body)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::REQUEST_TIMEOUT, "body_timeout"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_disk_is_said() {
     let service = Service::with(|c| c.disk_reserve_bytes = u64::MAX);
     let answer = service.post_form("/process_video_async", &[("video", Some("a.mp4"), b"x")]).await;
@@ -322,6 +333,8 @@ async fn json_jobs_are_checked() {
         (json!({ "input": "ledger/jobs/x.json" }), 400, "bad_key"),
         (json!({ "input": "incoming/a.mp4", "output_prefix": "ledger/jobs/" }), 400, "bad_key"),
         (json!({ "input": "incoming/a.mp4", "output_prefix": "x" }), 400, "bad_key"),
+        (json!({ "input": "incoming/a.mp4", "output_prefix": "results/another/" }), 400, "bad_key"),
+        (json!({ "input": "incoming/a.mp4", "output_prefix": "uploads/another/" }), 400, "bad_key"),
         (json!({ "input": "incoming/a.mp4", "batch_size": 65 }), 400, "bad_batch_size"),
         (json!({ "input": "incoming/a.mp4", "outputs": [] }), 400, "bad_outputs"),
         (json!({ "input": "incoming/a.mp4", "pipeline": "../x" }), 400, "pipeline_unknown"),

@@ -89,6 +89,12 @@ async fn health_tells_what_is_loaded_before_and_after_the_warm_up() {
     assert_eq!((before["status"].clone(), before["ready"].clone()), (json!("warming_up"), json!(false)));
     assert!(before["models"].as_object().unwrap().values().all(|m| m == "not_loaded"), "{before}");
 
+    assert_eq!(before["pipelines"].as_array().unwrap().iter().filter(|p| *p == "planner").count(), 0, "{before}");
+    assert!(before["pipelines"].as_array().unwrap().contains(&json!("overlay")), "{before}");
+    let early = bench.get("/readyz").await;
+    assert_eq!(early.status, 503);
+    assert!(early.json()["reason"].as_str().unwrap().contains("being loaded"), "{}", early.text());
+
     let warmed = bench.get("/warmup").await;
     assert_eq!(warmed.status, 200, "{}", warmed.text());
     let warmed = warmed.json();

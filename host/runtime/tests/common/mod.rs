@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use halfpipe_nn::{Catalog, Device};
-use halfpipe_render::AdapterChoice;
 use halfpipe_runtime::{CancelToken, Guest, Host, HostConfig, Job, JobReport, Limits, Outputs, RuntimeError};
 use halfpipe_testkit::{clips, places};
 use serde_json::Value;
@@ -29,15 +28,7 @@ pub fn limits() -> Limits {
 pub fn host() -> &'static Host {
     static HOST: OnceLock<Host> = OnceLock::new();
     HOST.get_or_init(|| {
-        let config = HostConfig {
-            catalog: Arc::new(Catalog::builtin().unwrap()),
-            models_dir: places::models(),
-            ort_library: None,
-            device: Device::Cpu,
-            intra_threads: None,
-            adapter: AdapterChoice::Auto,
-            limits: limits(),
-        };
+        let config = HostConfig { device: Device::Cpu, limits: limits(), ..HostConfig::new(Catalog::builtin().unwrap(), places::models()) };
         Host::start(config).unwrap()
     })
 }

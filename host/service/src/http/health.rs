@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use halfpipe_runtime::warmup::Warmed;
 use halfpipe_runtime::{Host, RuntimeError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
@@ -81,7 +82,7 @@ pub(crate) struct Health {
     models: BTreeMap<String, ModelState>,
     /// Whether every model of the default pipeline is loaded.
     ready: bool,
-    /// ONNX Runtime's execution provider with device and library; none before the engines are there.
+    /// ONNX Runtime's execution provider with device; none before the engines are there.
     execution_provider: Option<String>,
     /// Graphics adapter with backend; none before the engines are there.
     adapter: Option<String>,
@@ -131,7 +132,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Health> {
 async fn look(app: &App, host: &Host, answer: &mut Health) {
     let engines = host.engines();
     let (device, adapter) = (engines.nn.device(), engines.draw.adapter());
-    answer.execution_provider = Some(format!("{} ({}, {})", device.provider, device.device, device.library));
+    answer.execution_provider = Some(format!("{} ({})", device.provider, device.device));
     answer.adapter = Some(format!("{} ({})", adapter.name, adapter.backend));
     answer.adapter_software = Some(adapter.software);
     let loaded: BTreeSet<String> = engines.nn.loaded().iter().map(|m| m.name().to_owned()).collect();
@@ -143,7 +144,7 @@ async fn look(app: &App, host: &Host, answer: &mut Health) {
     };
     answer.models.extend(loaded.iter().chain(failed.keys()).map(|name| (name.clone(), state(name))));
     answer.reasons.extend(failed.values().cloned());
-    match needs(app, host).await {
+    match app.default_needs(host).await {
         Ok(needs) => {
             answer.ready = needs.iter().all(|name| state(name) == ModelState::Loaded);
             answer.status = if answer.ready {
@@ -160,12 +161,6 @@ async fn look(app: &App, host: &Host, answer: &mut Health) {
             answer.reasons.push(error.to_string());
         }
     }
-}
-
-/// Models of the default pipeline with default options.
-async fn needs(app: &App, host: &Host) -> Result<Vec<String>, RuntimeError> {
-    let guest = app.shelf.get(host, &app.config.pipeline).await?;
-    host.needs(&guest, "{}").await
 }
 
 /// Jobs that are not done, or why that cannot be told.
@@ -193,7 +188,7 @@ pub(crate) async fn livez() -> Json<Probe> {
     Json(Probe { status: "alive", reason: None })
 }
 
-/// Whether jobs can be worked on: the engines run, the store answers, the default pipeline is loaded.
+/// Whether jobs can be worked on: the engines run, the store answers, the default pipeline and its models are loaded.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Probe), (status = 503, description = "Not ready; `reason` says why", body = Probe)))]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Probe>) {
@@ -213,7 +208,18 @@ async fn unready(app: &Arc<App>) -> Option<String> {
     if let Err(reason) = waiting(app).await {
         return Some(reason);
     }
-    app.shelf.get(&host, &app.config.pipeline).await.err().map(|e| e.to_string())
+    let needs = match app.default_needs(&host).await {
+        Ok(needs) => needs,
+        Err(error) => return Some(error.to_string()),
+    };
+    let loaded: BTreeSet<String> = host.engines().nn.loaded().iter().map(|m| m.name().to_owned()).collect();
+    let mut failed = host.engines().nn.failed();
+    let missing: Vec<String> = needs.into_iter().filter(|name| !loaded.contains(name)).collect();
+    match missing.iter().find_map(|name| failed.remove(name)) {
+        Some(reason) => Some(reason),
+        None if missing.is_empty() => None,
+        None => Some(format!("models are being loaded: {}", missing.join(", "))),
+    }
 }
 
 /// What became of one model.
@@ -251,22 +257,20 @@ pub(crate) struct Warmup {
               (status = 503, description = "There are no engines, or no such pipeline")))]
 pub(crate) async fn warmup(State(app): State<Arc<App>>) -> Result<(StatusCode, Json<Warmup>), ApiError> {
     let started = Instant::now();
-    let host = app.engines.wait().await.map_err(AppError::Engines)?;
-    let names =
-        needs(&app, &host).await.map_err(|e| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "pipeline_unavailable", e.to_string()))?;
-    let mut models = BTreeMap::new();
-    for name in names {
-        let report = match host.warm(&name).await {
-            Ok(warmed) => ModelReport {
-                state: ModelState::Loaded,
-                load_ms: Some(warmed.load_secs * 1e3),
-                run_ms: Some(warmed.run_secs * 1e3),
-                error: None,
-            },
-            Err(error) => ModelReport { state: ModelState::Failed, load_ms: None, run_ms: None, error: Some(error.to_string()) },
-        };
-        models.insert(name, report);
-    }
+    let warmed = app.warm().await.map_err(|e| match e {
+        AppError::Runtime(e) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "pipeline_unavailable", e.to_string()),
+        e => e.into(),
+    })?;
+    let report = |outcome: Result<Warmed, RuntimeError>| match outcome {
+        Ok(warmed) => ModelReport {
+            state: ModelState::Loaded,
+            load_ms: Some(warmed.load_secs * 1e3),
+            run_ms: Some(warmed.run_secs * 1e3),
+            error: None,
+        },
+        Err(error) => ModelReport { state: ModelState::Failed, load_ms: None, run_ms: None, error: Some(error.to_string()) },
+    };
+    let models: BTreeMap<String, ModelReport> = warmed.into_iter().map(|(name, outcome)| (name, report(outcome))).collect();
     let loaded = models.values().filter(|m| m.state == ModelState::Loaded).count();
     let (code, status) = match loaded {
         0 if !models.is_empty() => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),

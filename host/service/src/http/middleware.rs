@@ -1,13 +1,16 @@
 //! What every request passes: its id, a span in the log, CORS, and one form for all errors.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
@@ -76,6 +79,33 @@ fn with_headers_of<B>(former: &Response<B>, mut response: Response) -> Response 
         if *name != header::CONTENT_TYPE && *name != header::CONTENT_LENGTH && !response.headers().contains_key(name) {
             response.headers_mut().append(name, value.clone());
         }
+    }
+    response
+}
+
+/// Ends requests whose body stops coming. For routes that read their body whole; those that stream it look after themselves.
+pub(super) async fn hurry(pause: Duration, request: Request, next: Next) -> Response {
+    let late = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&late);
+    let request = request.map(|body| {
+        Body::from_stream(futures::stream::unfold(Some(body.into_data_stream()), move |pieces| {
+            let late = Arc::clone(&late);
+            async move {
+                let mut pieces = pieces?;
+                match tokio::time::timeout(pause, pieces.next()).await {
+                    Ok(piece) => piece.map(|piece| (piece, Some(pieces))),
+                    Err(_) => {
+                        late.store(true, Ordering::Release);
+                        Some((Err(axum::Error::new(std::io::Error::from(std::io::ErrorKind::TimedOut))), None))
+                    }
+                }
+            }
+        }))
+    });
+    let response = next.run(request).await;
+    if told.load(Ordering::Acquire) {
+        let message = format!("nothing came for {} s; send the body without long pauses", pause.as_secs_f64());
+        return ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message).into_response();
     }
     response
 }

@@ -37,6 +37,7 @@ pub fn body(bytes: Vec<u8>) -> Body {
 
 /// The whole API over an app. Every answer that is not a success has the form of [`error::ErrorBody`].
 pub fn router(app: Arc<App>) -> Router {
+    let pause = app.config.body_pause;
     let routes = Router::new()
         .merge(health::routes())
         .merge(pose::routes())
@@ -46,6 +47,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(stream::routes())
         .merge(results::routes())
         .merge(openapi::routes())
+        .layer(axum::middleware::from_fn(move |request, next| middleware::hurry(pause, request, next)))
         // the routes that take videos lift this limit for themselves
         .layer(DefaultBodyLimit::max(MOST_JSON_BYTES))
         .merge(process::routes())

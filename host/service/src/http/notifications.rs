@@ -3,21 +3,17 @@
 //! A notification may come twice, late or out of order, so a job is identified by what it is made of: the object's version, the
 //! pipeline, its options, and the digests of component and models. The same again is the same job; anything newer is a new one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use halfpipe_runtime::host::find_guest;
-use halfpipe_runtime::{Host, PlanEvent, PlanEventKind, PlannedJob, Planner, RuntimeError};
+use halfpipe_runtime::{Host, PlanEvent, PlanEventKind, PlannedJob, RuntimeError};
 use halfpipe_store::{Key, ObjectMeta, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use crate::events::{self, EventKind, ObjectEvent};
@@ -25,47 +21,9 @@ use crate::http::error::ApiError;
 use crate::jobs::{Spec, Submission, Wanted};
 use crate::{App, AppError, Config};
 
-/// Frames a batch for jobs that no client gave a size for.
-const BATCH: u32 = 8;
-
 /// The routes of this file.
 pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/events/s3", post(s3_events))
-}
-
-/// What tells one state of a file from another without reading it.
-type Stamp = (SystemTime, u64);
-
-/// The planner component, loaded when first asked for, and again when its file has changed.
-#[derive(Debug, Default)]
-pub struct PlannerShelf {
-    loaded: Mutex<Option<(PathBuf, Stamp, Arc<Planner>)>>,
-}
-
-impl PlannerShelf {
-    /// The configured planner, as its file is now.
-    ///
-    /// # Errors
-    /// [`RuntimeError::GuestUnknown`] with what is there, [`RuntimeError::GuestFile`], [`RuntimeError::PlannerInvalid`].
-    pub async fn get(&self, host: &Host, config: &Config) -> Result<Arc<Planner>, AppError> {
-        let path = find_guest(&config.planner, &config.guests)?;
-        let fault = |source| RuntimeError::GuestFile { path: path.clone(), source };
-        let facts = std::fs::metadata(&path).map_err(fault)?;
-        let stamp = (facts.modified().map_err(fault)?, facts.len());
-        let mut loaded = self.loaded.lock().await;
-        if let Some((former, then, planner)) = loaded.as_ref()
-            && *former == path
-            && *then == stamp
-        {
-            return Ok(Arc::clone(planner));
-        }
-        // compiling takes a processor for a while
-        let (host, file) = (host.clone(), path.clone());
-        let planner = tokio::task::spawn_blocking(move || host.load_planner(&file)).await??;
-        tracing::info!(planner = planner.name(), sha256 = planner.sha256, "loaded a planner");
-        *loaded = Some((path, stamp, Arc::clone(&planner)));
-        Ok(planner)
-    }
 }
 
 /// A job that follows from an event.
@@ -245,19 +203,12 @@ async fn submit(app: &Arc<App>, host: &Host, event: &ObjectEvent, job: PlannedJo
         return Ok(Err(reason));
     }
     let Some(meta) = head(app, &job.input).await? else { return Ok(Err("it is gone again".into())) };
-    let (name, version) = match job.pipeline.split_once('@') {
-        Some((name, version)) => (name, Some(version)),
-        None => (job.pipeline.as_str(), None),
-    };
-    let guest = match app.shelf.get(host, name).await {
+    let guest = match app.shelf.get(host, &job.pipeline).await {
         Ok(guest) => guest,
         // the planner's mistake, told where its answer goes; a broken component is this service's
         Err(error @ RuntimeError::GuestUnknown { .. }) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
     };
-    if let Some(wanted) = version.filter(|v| *v != guest.description.version) {
-        return Ok(Err(format!("the planner wants {name} in version {wanted}; here is {}", guest.description.version)));
-    }
     let options = serde_json::Value::Object(job.options.clone()).to_string();
     let needs = match host.needs(&guest, &options).await {
         Ok(needs) => needs,
@@ -276,19 +227,19 @@ async fn submit(app: &Arc<App>, host: &Host, event: &ObjectEvent, job: PlannedJo
         meta.etag,
         event.version,
         job.output_prefix,
-        name,
+        job.pipeline,
         job.options,
         guest.sha256,
         digests
     ]);
     let spec = Spec {
-        pipeline: name.to_owned(),
+        pipeline: job.pipeline,
         input: job.input.to_string(),
         input_etag: Some(meta.etag),
         input_owned: false,
         output_prefix: job.output_prefix,
         options: job.options,
-        batch: BATCH,
+        batch: Spec::BATCH,
         outputs: Wanted::default(),
         metadata: std::collections::BTreeMap::new(),
         webhook: None,

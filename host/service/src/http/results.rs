@@ -63,8 +63,8 @@ fn content_type(role: &str) -> &'static str {
         "video" => "video/mp4",
         "poses" => "application/x-ndjson",
         "glb" => "model/gltf-binary",
-        "bvh" => "text/plain; charset=utf-8",
         "report" => "application/json",
+        bvh if bvh.starts_with("bvh") => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
     }
 }
@@ -88,6 +88,7 @@ fn same(record: &Record, output: &Output, meta: &ObjectMeta) -> Result<(), ApiEr
 
 /// One result of a job: `video`, `poses`, `glb`, `bvh` or `report`.
 ///
+/// Further tracks have motion files of their own, `bvh.track2` and so on: the record's `outputs` name them.
 /// Understands `Range` (one range), `If-Range` and `If-None-Match`.
 #[utoipa::path(
     get, path = "/jobs/{id}/{result}", tag = "results", operation_id = "get_result",
@@ -116,7 +117,8 @@ pub async fn result(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if !["video", "poses", "glb", "bvh", "report"].contains(&role.as_str()) {
+    let further = role.strip_prefix("bvh.track").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    if !further && !["video", "poses", "glb", "bvh", "report"].contains(&role.as_str()) {
         return Err(ApiError::new(StatusCode::NOT_FOUND, "route_unknown", "jobs have video, poses, glb, bvh, report, frames and events"));
     }
     let record = find(&app, id).await?;

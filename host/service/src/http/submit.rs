@@ -17,8 +17,6 @@ use crate::http::upload::Form;
 use crate::jobs::ledger::new_id;
 use crate::jobs::{Record, Spec, Submission, Wanted};
 
-/// Frames a batch where the client does not say.
-const BATCH: u32 = 8;
 /// Longest Idempotency-Key.
 const MOST_KEY: usize = 255;
 /// Bounds of the caller's own words.
@@ -32,8 +30,8 @@ pub struct JobRequest {
     /// Key of the video in the store.
     #[schema(min_length = 1, max_length = 1024, example = "incoming/ride.mp4")]
     pub input: String,
-    /// Pipeline by name; none for the service's own default.
-    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    /// Pipeline by name, or name@version; none for the service's own default.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}(@[A-Za-z0-9.+-]{1,32})?$")]
     pub pipeline: Option<String>,
     /// Options of the pipeline.
     #[schema(value_type = Option<Object>)]
@@ -131,7 +129,7 @@ fn checked_size(name: &str, code: &'static str, given: Option<i64>, default: u32
 
 /// Checks the wishes and makes a specification of them.
 async fn spec(app: &Arc<App>, wishes: Wishes, input: String, output_prefix: String) -> Result<Spec, ApiError> {
-    let batch = checked_size("batch_size", "bad_batch_size", wishes.batch_size, BATCH)?;
+    let batch = checked_size("batch_size", "bad_batch_size", wishes.batch_size, Spec::BATCH)?;
     checked_size("num_workers", "bad_num_workers", wishes.num_workers, 1)?;
     let words: usize = wishes.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
     if wishes.metadata.len() > MOST_METADATA || words > MOST_METADATA_BYTES {
@@ -171,34 +169,18 @@ async fn spec(app: &Arc<App>, wishes: Wishes, input: String, output_prefix: Stri
 
 /// Checks pipeline and options where the engines are there to say; else the job finds out.
 async fn check_pipeline(app: &Arc<App>, pipeline: &str, options: &Map<String, Value>) -> Result<(), ApiError> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-    if pipeline.is_empty() || pipeline.len() > 64 || !pipeline.bytes().all(plain) {
-        return Err(ApiError::bad_request("pipeline_unknown", "`pipeline` must be a name of letters, digits, `_` and `-`"));
+    let made_of = |text: &str, most: usize, more: &[u8]| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
+    };
+    let (name, version) = pipeline.split_once('@').map_or((pipeline, None), |(name, version)| (name, Some(version)));
+    if !made_of(name, 64, b"_-") || version.is_some_and(|v| !made_of(v, 32, b".+-")) {
+        let message = "`pipeline` must be a name of letters, digits, `_` and `-`, with or without @ and a version";
+        return Err(ApiError::bad_request("pipeline_unknown", message));
     }
     let EngineStatus::Ready(host) = app.engines.status() else { return Ok(()) };
     let guest = app.shelf.get(&host, pipeline).await?;
-    check_options(&guest.description.options_schema, options)
-}
-
-/// Checks options against the JSON Schema that a pipeline gives of itself.
-fn check_options(schema: &str, options: &Map<String, Value>) -> Result<(), ApiError> {
-    let broken = |e: &dyn std::fmt::Display| {
-        tracing::error!(error = %e, "a pipeline's options schema is broken");
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_guest", "the pipeline's own description of its options is broken")
-    };
-    let schema: Value = serde_json::from_str(schema).map_err(|e| broken(&e))?;
-    let validator = jsonschema::validator_for(&schema).map_err(|e| broken(&e))?;
-    let faults: Vec<String> = validator
-        .iter_errors(&Value::Object(options.clone()))
-        .map(|e| {
-            let at = e.instance_path().to_string();
-            if at.is_empty() { e.to_string() } else { format!("{at}: {e}") }
-        })
-        .collect();
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::bad_request("bad_options", format!("the pipeline does not take these options: {}", faults.join("; "))))
+    halfpipe_runtime::options::check(&guest.description.options_schema, &Value::Object(options.clone()))
+        .map_err(|faults| ApiError::bad_request("bad_options", format!("the pipeline {pipeline} does not take these options: {faults}")))
 }
 
 /// The request's Idempotency-Key.
@@ -245,7 +227,12 @@ pub(super) async fn of_request(app: &Arc<App>, headers: &HeaderMap, request: Job
             let Some(folder) = prefix.strip_suffix('/') else {
                 return Err(ApiError::bad_request("bad_key", "`output_prefix` must end in `/`"));
             };
-            free_key("output_prefix", folder)?;
+            let key = free_key("output_prefix", folder)?;
+            if let Some(own) = [Config::RESULTS_PREFIX, Config::UPLOADS_PREFIX].into_iter().find(|own| prefix.starts_with(own)) {
+                // somebody else's results may lie there
+                let message = format!("`output_prefix` {key}/ is under {own}, which the service fills; choose another, or leave it out");
+                return Err(ApiError::bad_request("bad_key", message));
+            }
             prefix
         }
     };
@@ -313,15 +300,5 @@ mod tests {
             assert_eq!(free_key("input", bad).unwrap_err().code, "bad_key", "{bad}");
         }
         assert!(free_key("input", "incoming/ledger/a.mp4").is_ok());
-    }
-
-    #[test]
-    fn options_must_fit_the_schema() {
-        let schema = r#"{"type":"object","properties":{"opacity":{"type":"number","maximum":1}},"additionalProperties":false}"#;
-        let options = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
-        assert!(check_options(schema, &options(r#"{"opacity":0.5}"#)).is_ok());
-        let error = check_options(schema, &options(r#"{"opacity":2,"colour":1}"#)).unwrap_err();
-        assert_eq!((error.status, error.code.as_ref()), (StatusCode::BAD_REQUEST, "bad_options"));
-        assert!(error.message.contains("opacity") && error.message.contains("colour"), "{}", error.message);
     }
 }

@@ -67,7 +67,7 @@ impl Default for Wanted {
 /// What a job is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Spec {
-    /// Pipeline guest by name.
+    /// Pipeline guest by name, or name@version.
     pub pipeline: String,
     /// Key of the input video in the store.
     pub input: String,
@@ -93,6 +93,11 @@ pub struct Spec {
     /// Where to tell of the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<String>,
+}
+
+impl Spec {
+    /// Frames a batch where nobody says.
+    pub const BATCH: u32 = 8;
 }
 
 /// Who works on a job, and until when nobody else may.

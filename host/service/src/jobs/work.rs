@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use halfpipe_runtime::report::Warning;
 use halfpipe_runtime::{CancelToken, FaultKind, Job, JobReport, Outputs, Progress, RuntimeError, Stage};
 use halfpipe_store::{Key, ObjectMeta, PutMode, StoreError};
 use serde_json::Value;
@@ -173,7 +174,10 @@ async fn beat(app: Arc<App>, id: String, token: u64, pulse: Arc<Pulse>, leaving:
         }
         let (job, progress) = (id.clone(), pulse.progress());
         let asked = Instant::now();
-        match app.blocking(move |app| app.ledger.heartbeat(&job, token, &progress)).await {
+        let renewed = app.blocking(move |app| app.ledger.heartbeat(&job, token, &progress));
+        // a store that does not answer in time has told us nothing either
+        let Ok(renewed) = tokio::time::timeout_at(good_until.into(), renewed).await else { return pulse.stop(Stopped::Lost) };
+        match renewed {
             Ok(record) => {
                 good_until = asked + lease;
                 if record.cancel_requested {
@@ -216,12 +220,15 @@ async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>
         bvh: want(spec.outputs.bvh, "motion.bvh"),
         report: None,
     };
+    // clients know keys, not where things lie here
+    let places = [(made.display().to_string() + "/", spec.output_prefix.clone()), (input.display().to_string(), spec.input.clone())];
+    let by_keys = |text: &str| places.iter().fold(text.to_owned(), |text, (path, key)| text.replace(path, key));
     let seen = Arc::clone(pulse);
     let job = Job {
         id: record.id.clone(),
         guest,
         input,
-        outputs: outputs.clone(),
+        outputs,
         options: Value::Object(spec.options.clone()),
         batch: spec.batch,
         window: None,
@@ -240,18 +247,23 @@ async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>
         })?,
         None => run.await,
     }
-    .map_err(|e| runtime_error(&e))?;
+    .map_err(|e| {
+        let error = runtime_error(&e);
+        JobError { message: by_keys(&error.message), ..error }
+    })?;
     pulse.stage("storing");
-    store(app, record, token, &outputs, report).await.map_err(|e| app_error(&e))
+    let warnings = report.warnings.iter().map(|w| Warning { code: w.code.clone(), message: by_keys(&w.message) }).collect();
+    store(app, record, token, JobReport { warnings, ..report }).await.map_err(|e| app_error(&e))
 }
 
 /// Puts the results under their keys and gives them with the report as the record keeps it.
-async fn store(app: &Arc<App>, record: &Record, token: u64, made: &Outputs, report: JobReport) -> Result<(Vec<Output>, Value), AppError> {
-    let files = [("video", &made.video), ("poses", &made.poses), ("glb", &made.glb), ("bvh", &made.bvh)];
+async fn store(app: &Arc<App>, record: &Record, token: u64, report: JobReport) -> Result<(Vec<Output>, Value), AppError> {
     let mut outputs = Vec::new();
-    for (role, path) in files {
-        // a file that the guest had nothing to write into (no person: no motion) is not there
-        let Some(path) = path.clone().filter(|p| p.is_file()) else { continue };
+    // what was really made: further tracks have .bvh files of their own
+    for made in &report.outputs {
+        let path = PathBuf::from(&made.path);
+        // the guest's name for the overlay; clients ask for the video
+        let role = if made.role == "output" { "video" } else { &made.role };
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(role).to_owned();
         let key = Key::new(format!("{}{name}", record.spec.output_prefix)).map_err(LedgerError::from)?;
         let (id, at) = (record.id.clone(), key.clone());
@@ -260,16 +272,9 @@ async fn store(app: &Arc<App>, record: &Record, token: u64, made: &Outputs, repo
     }
     let mut value = serde_json::to_value(&report).map_err(|e| RuntimeError::Engine(format!("the report cannot be written: {e}")))?;
     // paths of the spool mean nothing to anybody; keys do
-    value["outputs"] = serde_json::json!(
-        outputs
-            .iter()
-            .map(|o| {
-                let frames =
-                    report.outputs.iter().find(|f| f.role == o.role || (o.role == "video" && f.role == "output")).and_then(|f| f.frames);
-                serde_json::json!({ "role": o.role, "key": o.key, "bytes": o.bytes, "frames": frames })
-            })
-            .collect::<Vec<_>>()
-    );
+    let keyed = outputs.iter().zip(&report.outputs);
+    let keyed = keyed.map(|(o, made)| serde_json::json!({ "role": o.role, "key": o.key, "bytes": o.bytes, "frames": made.frames }));
+    value["outputs"] = keyed.collect();
     let key = Key::new(format!("{}report.json", record.spec.output_prefix)).map_err(LedgerError::from)?;
     let (id, at, text) = (record.id.clone(), key.clone(), value.to_string());
     let meta = app.blocking(move |app| put_fenced(app, &id, token, &at, |mode| app.store.put(&at, text.as_bytes(), mode))).await?;
@@ -317,10 +322,10 @@ fn fetch(app: &App, key: &str, etag: Option<&str>, folder: &Path, reserve: u64, 
         return Err(environment(format!("{key} has {} bytes and the spool's disk only {free} free; make room there", meta.size)));
     }
     let mut object = app.store.open(&key, None).map_err(|e| store_error(&e))?;
-    let path = folder.join(format!(
-        "input-{}",
-        key.file_name().rsplit('.').next().filter(|e| e.bytes().all(|b| b.is_ascii_alphanumeric())).unwrap_or("video")
-    ));
+    if object.meta.etag != meta.etag {
+        return Err(JobError { code: "store".into(), message: format!("{key} was replaced while it was fetched"), passing: true });
+    }
+    let path = folder.join("input");
     let mut file = std::fs::File::create(&path).map_err(|e| environment(format!("the spool cannot be written to: {e}")))?;
     let mut piece = vec![0; PIECE];
     loop {
@@ -393,8 +398,12 @@ fn environment(message: String) -> JobError {
 
 fn store_error(error: &StoreError) -> JobError {
     match error {
-        StoreError::NotFound { .. } => bad_input(error.to_string()),
-        _ => JobError { code: "store".into(), message: error.to_string(), passing: true },
+        StoreError::NotFound { .. } | StoreError::FolderConflict { .. } => bad_input(error.to_string()),
+        // disks are cleared and races are over the next time; wrong rights, buckets and settings stay wrong
+        _ => {
+            let lasting = matches!(error, StoreError::Denied { .. } | StoreError::NoBucket { .. } | StoreError::Settings { .. });
+            JobError { code: "store".into(), message: error.to_string(), passing: !lasting }
+        }
     }
 }
 
@@ -423,6 +432,75 @@ fn runtime_error(error: &RuntimeError) -> JobError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A job that `first` has lost to `second`.
+    fn overtaken(spool: &Path) -> (Arc<App>, Record, Record) {
+        let mut config = crate::Config::new(spool.join("spool"), spool.to_owned());
+        config.lease = Duration::from_millis(50);
+        let app = App::new(config, Arc::new(halfpipe_store::MemoryStore::new()), crate::Engines::absent("a test")).unwrap();
+        let spec = crate::jobs::Spec {
+            pipeline: "overlay".into(),
+            input: "incoming/a.mp4".into(),
+            input_etag: None,
+            input_owned: false,
+            output_prefix: "results/a/".into(),
+            options: serde_json::Map::new(),
+            batch: 1,
+            outputs: crate::jobs::Wanted::default(),
+            metadata: std::collections::BTreeMap::new(),
+            webhook: None,
+        };
+        app.ledger.submit(crate::jobs::Submission { spec, idempotency: None, id: None }).unwrap();
+        let first = app.ledger.claim("first", 9, &[]).unwrap().unwrap();
+        (Arc::clone(&app), first, next_owner(&app))
+    }
+
+    /// Takes the job over, once its lease has run out.
+    fn next_owner(app: &App) -> Record {
+        loop {
+            if let Some(record) = app.ledger.claim("next", 9, &[]).unwrap() {
+                return record;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn token(record: &Record) -> u64 {
+        record.lease.as_ref().unwrap().token
+    }
+
+    #[test]
+    fn who_lost_the_job_cannot_touch_its_results() {
+        let spool = tempfile::tempdir().unwrap();
+        let (app, first, second) = overtaken(spool.path());
+        let key = Key::new("results/a/overlay.mp4").unwrap();
+        let put =
+            |record: &Record, bytes: &[u8]| put_fenced(&app, &record.id, token(record), &key, |mode| app.store.put(&key, bytes, mode));
+        assert!(matches!(put(&first, b"old"), Err(AppError::Ledger(LedgerError::LeaseLost { .. }))));
+        put(&second, b"new").unwrap();
+        assert!(matches!(put(&first, b"old"), Err(AppError::Ledger(LedgerError::LeaseLost { .. }))));
+        assert_eq!(app.store.read(&key, 10).unwrap().0, b"new");
+    }
+
+    #[test]
+    fn who_loses_the_job_between_check_and_put_cannot_touch_its_results_either() {
+        let spool = tempfile::tempdir().unwrap();
+        for before in [None, Some(b"earlier")] {
+            let (app, _, owner) = overtaken(spool.path());
+            let key = Key::new("results/a/overlay.mp4").unwrap();
+            if let Some(bytes) = before {
+                app.store.put(&key, bytes, PutMode::Overwrite).unwrap();
+            }
+            let late = put_fenced(&app, &owner.id, token(&owner), &key, |mode| {
+                // all this happens after the lease was found to be good
+                let successor = next_owner(&app);
+                put_fenced(&app, &owner.id, token(&successor), &key, |mode| app.store.put(&key, b"new", mode)).unwrap();
+                app.store.put(&key, b"old", mode)
+            });
+            assert!(matches!(late, Err(AppError::Store(StoreError::Changed { .. } | StoreError::AlreadyExists { .. }))), "{late:?}");
+            assert_eq!(app.store.read(&key, 10).unwrap().0, b"new");
+        }
+    }
 
     #[test]
     fn waits_grow_and_differ() {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use halfpipe_nn::{Catalog, Device};
-use halfpipe_render::AdapterChoice;
-use halfpipe_runtime::{HostConfig, Limits};
+use halfpipe_runtime::HostConfig;
 use halfpipe_service::{App, Config, Engines};
 use halfpipe_store::ObjectStore;
 use halfpipe_testkit::places;
@@ -51,16 +50,8 @@ impl Bench {
         let mut config = Config::new(spool.path().join("spool"), places::guests());
         config.disk_reserve_bytes = 1 << 20;
         change(&mut config);
-        let engines = Engines::start(HostConfig {
-            catalog: Arc::new(Catalog::builtin().unwrap()),
-            models_dir: places::models(),
-            ort_library: None,
-            device: Device::Cpu,
-            intra_threads: None,
-            adapter: AdapterChoice::Auto,
-            limits: Limits::default(),
-        })
-        .unwrap();
+        let engines =
+            Engines::start(HostConfig { device: Device::Cpu, ..HostConfig::new(Catalog::builtin().unwrap(), places::models()) }).unwrap();
         Self { app: App::new(config, store, engines).unwrap(), spool }
     }
 
