@@ -120,7 +120,7 @@ pub enum StoreError {
         rule: String,
     },
     /// The store itself cannot be used.
-    #[error("{store} cannot be opened: {source}; check that the folder can be created and written to")]
+    #[error("{store} cannot be opened: {source}; check that its folder can be created and written to, and that its address is free")]
     Open {
         /// The store.
         store: String,
