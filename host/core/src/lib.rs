@@ -3,6 +3,7 @@
 //! Engines (media, nn, render) never see each other; what passes between them is defined here.
 
 pub mod budget;
+pub mod fair;
 pub mod frame;
 pub mod geometry;
 pub mod pending;
@@ -10,6 +11,7 @@ pub mod scene;
 pub mod stage;
 
 pub use budget::{ByteBudget, ByteLease, OverBudget};
+pub use fair::{FairClient, FairReceiver, LaneEnded, Taken, fair_queue};
 pub use frame::{ChromaSize, Colour, FrameBatch, Matrix, Picture, Range, Rational, Size, VideoFormat};
 pub use geometry::{Crop, LetterboxMap, Normalization};
 pub use pending::{Pending, PendingError, Resolver};

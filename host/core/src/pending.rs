@@ -84,6 +84,11 @@ impl<T: Send + Sync + 'static> Pending<T> {
         self.value.clone()
     }
 
+    /// Waits until there is nothing to wait for any more: the value is there, or the work has failed.
+    pub fn settled(&self) -> impl Future<Output = ()> + Send + use<T> {
+        self.value.clone().map(drop)
+    }
+
     /// Blocks the thread until the value is there. For lanes, never for async code.
     ///
     /// # Errors
