@@ -3,13 +3,13 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::executor::block_on;
 use futures::future::{Either, Shared, select};
-use halfpipe_core::{Look, Pending, PendingError, Picture, Resolver, Size, StageClock};
-use tokio::sync::mpsc;
+use halfpipe_core::{FairClient, FairReceiver, Look, Pending, PendingError, Picture, Resolver, Size, StageClock, Taken, fair_queue};
 
 use crate::body_pass::BodyPass;
 use crate::device::{AdapterChoice, AdapterInfo, Backend, Faults, open};
@@ -27,7 +27,7 @@ pub struct LaneConfig {
     pub adapter: AdapterChoice,
     /// Ways to reach an adapter, in the order they are tried. Vulkan and then OpenGL, unless one is to be ruled out.
     pub backends: Vec<Backend>,
-    /// Batches that may wait in the queue before `draw` waits for room, at least 1.
+    /// Batches of one renderer that may wait in the queue before `draw` waits for room, at least 1.
     pub queue: usize,
     /// Where renderers book their stages unless they have a clock of their own.
     pub clock: StageClock,
@@ -43,8 +43,18 @@ impl Default for LaneConfig {
 ///
 /// Work that is still queued then is finished if its result is wanted and its frames and vertices are there already; what would
 /// have to wait for them is broken off with an error.
+///
+/// Each renderer has a queue of its own, and renderers take turns by busy time ([`halfpipe_core::fair`]).
 #[derive(Debug, Clone)]
-pub struct DrawLane(Arc<Lane>);
+pub struct DrawLane(Handle);
+
+/// One client's way to the lane.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    // in this order: the last `Lane` joins a thread that ends only when no client is left
+    commands: FairClient<Command>,
+    pub(crate) lane: Arc<Lane>,
+}
 
 /// The lane as its handles share it.
 #[derive(Debug)]
@@ -53,8 +63,7 @@ pub(crate) struct Lane {
     pub(crate) max_side: u32,
     pub(crate) clock: StageClock,
     faults: Faults,
-    // these three are there until the drop
-    commands: Option<mpsc::Sender<Command>>,
+    // these are there until the drop
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -65,6 +74,26 @@ pub(crate) enum Command {
     Draw(Box<DrawCommand>),
     /// Draw the known triangle again.
     SelfTest(oneshot::Sender<Result<(), RenderError>>),
+}
+
+impl Command {
+    /// Done when everything it needs is there.
+    fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let needs = match self {
+            Self::Draw(command) => {
+                let DrawJob { frames, bodies, .. } = &command.job;
+                Some((frames.pictures.settled(), bodies.as_ref().map(|bodies| bodies.positions.settled())))
+            }
+            Self::SelfTest(_) => None,
+        };
+        async move {
+            let Some((pictures, positions)) = needs else { return };
+            pictures.await;
+            if let Some(positions) = positions {
+                positions.await;
+            }
+        }
+    }
 }
 
 /// A batch with everything it takes and everyone who waits for it.
@@ -107,7 +136,7 @@ impl DrawLane {
     /// # Errors
     /// No adapter of the kind asked for, none that passes the self-test, or no thread.
     pub fn start(config: LaneConfig) -> Result<Self, RenderError> {
-        let (commands, queue) = mpsc::channel(config.queue.max(1));
+        let (commands, queue) = fair_queue(config.queue);
         let (stop_sender, stop) = Stop::new();
         let (opened_sender, opened) = std::sync::mpsc::sync_channel(1);
         let LaneConfig { adapter, backends, clock, queue: _ } = config;
@@ -123,27 +152,20 @@ impl DrawLane {
         };
         let thread = std::thread::Builder::new().name("draw".into()).spawn(body).map_err(|e| RenderError::Thread(e.to_string()))?;
         let (adapter, max_side, faults) = opened.recv().unwrap_or(Err(RenderError::Stopped))?;
-        Ok(Self(Arc::new(Lane {
-            adapter,
-            max_side,
-            clock,
-            faults,
-            commands: Some(commands),
-            stop: Some(stop_sender),
-            thread: Some(thread),
-        })))
+        let lane = Lane { adapter, max_side, clock, faults, stop: Some(stop_sender), thread: Some(thread) };
+        Ok(Self(Handle { commands, lane: Arc::new(lane) }))
     }
 
     /// The adapter that is drawn on.
     #[must_use]
     pub fn adapter(&self) -> &AdapterInfo {
-        &self.0.adapter
+        &self.0.lane.adapter
     }
 
     /// Why the device is gone for good, if it is; every draw fails with this, and only a new lane helps.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        self.0.faults.lost()
+        self.0.lane.faults.lost()
     }
 
     /// Draws a known triangle through the whole path and compares what comes out, behind what is queued.
@@ -163,21 +185,25 @@ impl DrawLane {
     /// # Errors
     /// A size without pixels or larger than the adapter's textures, or a look out of range.
     pub fn renderer(&self, size: Size, look: Look) -> Result<Renderer, RenderError> {
-        Renderer::new(Arc::clone(&self.0), size, look)
+        Renderer::new(self.0.another(), size, look)
     }
 }
 
-impl Lane {
+impl Handle {
+    /// The same lane with a queue of its own.
+    fn another(&self) -> Self {
+        Self { commands: self.commands.another(), lane: Arc::clone(&self.lane) }
+    }
+
     /// Queues a command, waiting for room.
     pub(crate) async fn send(&self, command: Command) -> Result<(), RenderError> {
-        let commands = self.commands.as_ref().ok_or(RenderError::Stopped)?;
-        commands.send(command).await.map_err(|_| RenderError::Stopped)
+        let ready = command.ready();
+        self.commands.send(command, ready).await.map_err(|_| RenderError::Stopped)
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        drop(self.commands.take());
         drop(self.stop.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -198,14 +224,16 @@ fn open_studio(choice: AdapterChoice, backends: &[Backend]) -> Result<Studio, Re
 }
 
 /// The thread's loop: until all handles are gone and the queue is empty.
-fn work(mut studio: Studio, mut queue: mpsc::Receiver<Command>, stop: &Stop) {
-    while let Some(command) = queue.blocking_recv() {
+fn work(mut studio: Studio, mut queue: FairReceiver<Command>, stop: &Stop) {
+    while let Some(Taken { value: command, client, .. }) = queue.take_blocking() {
+        let start = Instant::now();
         match command {
             Command::Draw(command) => draw(&mut studio, *command, stop),
             // nobody waiting is fine
             Command::SelfTest(answer) => answer.send(self_test(&mut studio)).unwrap_or_default(),
         }
         studio.topologies.forget_dead();
+        queue.charge(client, start.elapsed());
     }
 }
 

@@ -15,6 +15,9 @@
 //!
 //! No window, display server or environment variable is needed; a software Vulkan driver will do.
 
+// wgpu's types are deep: whether the lane's thread may own them is worked out in more steps than are allowed by default
+#![recursion_limit = "256"]
+
 mod blend;
 mod body_pass;
 mod canvas;

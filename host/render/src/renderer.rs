@@ -6,7 +6,7 @@ use halfpipe_core::{FrameBatch, Layout, Look, Pending, Pinhole, Placement, Size,
 
 use crate::draw::DrawJob;
 use crate::error::RenderError;
-use crate::lane::{Command, DrawCommand, Lane};
+use crate::lane::{Command, DrawCommand, Handle};
 use crate::scratch::Scratch;
 
 /// How many bodies one frame can have: a slot is one byte of a sample, and 0 is nobody's.
@@ -15,7 +15,7 @@ pub const MAX_BODIES_PER_FRAME: usize = 255;
 /// Draws bodies into frames of one size. Its device memory goes when it and its queued batches are gone.
 #[derive(Debug)]
 pub struct Renderer {
-    lane: Arc<Lane>,
+    lane: Handle,
     scratch: Arc<Mutex<Scratch>>,
     clock: StageClock,
     size: Size,
@@ -36,7 +36,7 @@ pub struct Drawing {
 }
 
 impl Renderer {
-    pub(crate) fn new(lane: Arc<Lane>, size: Size, look: Look) -> Result<Self, RenderError> {
+    pub(crate) fn new(handle: Handle, size: Size, look: Look) -> Result<Self, RenderError> {
         let Look { layout, opacity, supersample } = look;
         if size.area() == 0 {
             return Err(RenderError::EmptySize(size));
@@ -44,6 +44,7 @@ impl Renderer {
         if !(0.0..=1.0).contains(&opacity) {
             return Err(RenderError::Look { field: "opacity", value: opacity, expected: "0 to 1" });
         }
+        let lane = &handle.lane;
         let fits = |samples: u32| size.width.max(size.height).checked_mul(samples).is_some_and(|side| side <= lane.max_side);
         let chosen = match supersample {
             // two samples double what a software adapter has to do, and smoothed silhouettes are as good
@@ -57,7 +58,7 @@ impl Renderer {
         }
         Ok(Self {
             clock: lane.clock.clone(),
-            lane,
+            lane: handle,
             scratch: Arc::default(),
             size,
             layout,

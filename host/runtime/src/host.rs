@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use halfpipe_core::StageClock;
 use halfpipe_media::Tools;
@@ -77,7 +77,7 @@ impl Host {
             clock: StageClock::default(),
         })?;
         let shared =
-            Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Mutex::new(BTreeMap::new()) };
+            Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Arc::default() };
         Ok(Self { sandbox, shared: Arc::new(shared), limits: config.limits })
     }
 

@@ -313,7 +313,7 @@ impl Host {
         let roles: Vec<String> = grants.inputs.keys().chain(grants.outputs.keys()).cloned().collect();
         let provenance = serde_json::to_string(&needs.provenance).map_err(|e| RuntimeError::Engine(e.to_string()))?;
         let state = JobState {
-            shared: Some(Arc::clone(&self.shared)),
+            shared: Some(Arc::new(self.shared.for_job())),
             id: job.id.clone(),
             models: needs.names.clone(),
             grants,

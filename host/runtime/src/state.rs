@@ -48,7 +48,23 @@ pub struct Shared {
     /// Folder of the model files.
     pub models_dir: std::path::PathBuf,
     /// Bodies loaded so far.
-    pub bodies: Mutex<BTreeMap<String, Arc<BodyRig>>>,
+    pub bodies: Arc<Mutex<BTreeMap<String, Arc<BodyRig>>>>,
+}
+
+impl Shared {
+    /// The same engines, with a queue of its own in front of the models: what one job is given, so that jobs take turns.
+    /// (Each renderer that a job opens has one anyway.)
+    #[must_use]
+    pub fn for_job(&self) -> Self {
+        Self {
+            nn: self.nn.client(),
+            draw: self.draw.clone(),
+            tools: self.tools.clone(),
+            catalog: Arc::clone(&self.catalog),
+            models_dir: self.models_dir.clone(),
+            bodies: Arc::clone(&self.bodies),
+        }
+    }
 }
 
 /// What a drawn batch came to, collected for the host's own count of drawn frames.

@@ -1,8 +1,9 @@
 //! The nn lane: one thread that owns the models and does image operations, fed by a bounded queue of commands.
 //!
-//! `compute`, `letterbox` and `crops` queue work and return promises at once; they wait only while the queue is full. Commands
-//! run in the order in which they were queued, so a promise that one command makes is kept before a later one needs it.
-//! Work whose promises nobody holds any more is skipped.
+//! `compute`, `letterbox` and `crops` queue work and return promises at once; they wait only while the queue is full. Each client
+//! ([`NnLane::client`], one a job) has a queue of its own, and its commands run in the order in which they were queued, so a
+//! promise that one command makes is kept before a later one needs it. Clients take turns by busy time
+//! ([`halfpipe_core::fair`]). Work whose promises nobody holds any more is skipped.
 //!
 //! Busy time is booked under these stages, on the lane's clock and on the clock given with the call:
 //! `nn.letterbox` (frames), `nn.crops` (crops), `nn.infer.<model>` (rows), `nn.load.<model>` (1; the lane's clock only),
@@ -17,15 +18,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use halfpipe_core::{Crop, FrameBatch, LetterboxMap, Normalization, Pending, Resolver, Size, StageClock};
-use tokio::sync::{mpsc, oneshot};
+use halfpipe_core::{Crop, FairClient, FrameBatch, LetterboxMap, Normalization, Pending, Resolver, Size, StageClock, fair_queue};
+use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::image::ImageJob;
 use crate::ort::{OrtConfig, OrtEngine};
 use crate::{Catalog, Device, DeviceInfo, Engine, NnError, Ports, Tensor};
 
-/// Commands that may wait. Each may hold a batch of frames in memory.
+/// Commands of one client that may wait. Each may hold a batch of frames in memory.
 pub const QUEUE: usize = 16;
 
 /// A named tensor that may still be in the making.
@@ -99,9 +100,32 @@ enum Command {
     Image { batch: FrameBatch, job: ImageJob, output: Resolver<Tensor>, clock: StageClock },
 }
 
-/// The nn lane. Clones share it; dropping the last one finishes what is queued and wanted, and joins the thread.
+impl Command {
+    /// Done when everything it needs is there.
+    fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (inputs, pictures) = match self {
+            Self::Load { .. } => (Vec::new(), None),
+            Self::Compute { inputs, .. } => (inputs.iter().map(|(_, tensor)| tensor.settled()).collect(), None),
+            Self::Image { batch, .. } => (Vec::new(), Some(batch.pictures.settled())),
+        };
+        async move {
+            for input in inputs {
+                input.await;
+            }
+            if let Some(pictures) = pictures {
+                pictures.await;
+            }
+        }
+    }
+}
+
+/// The nn lane. Clones share it and their queue; dropping the last one finishes what is queued and wanted, and joins the thread.
 #[derive(Debug, Clone)]
-pub struct NnLane(Arc<Shared>);
+pub struct NnLane {
+    // in this order: the last `Shared` joins a thread that ends only when no client is left
+    commands: FairClient<Queued>,
+    shared: Arc<Shared>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -109,7 +133,6 @@ struct Shared {
     loaded: Loaded,
     failed: Failed,
     /// None only while dropping.
-    commands: Option<mpsc::Sender<Queued>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -131,25 +154,31 @@ impl NnLane {
     pub fn with_engine(engine: Box<dyn Engine>, clock: StageClock) -> Result<Self, NnError> {
         let device = engine.device().clone();
         let (loaded, failed) = (Loaded::default(), Failed::default());
-        let (commands, queue) = mpsc::channel(QUEUE);
+        let (commands, queue) = fair_queue(QUEUE);
         let worker = worker::Worker::new(engine, clock, Arc::clone(&loaded), Arc::clone(&failed));
         let thread = std::thread::Builder::new()
             .name("nn".into())
             .spawn(move || worker.run(queue))
             .map_err(|e| NnError::Lane(format!("its thread cannot be started: {e}")))?;
-        Ok(Self(Arc::new(Shared { device, loaded, failed, commands: Some(commands), thread: Some(thread) })))
+        Ok(Self { commands, shared: Arc::new(Shared { device, loaded, failed, thread: Some(thread) }) })
+    }
+
+    /// The same lane with a queue of its own, so that its work takes turns with that of others.
+    #[must_use]
+    pub fn client(&self) -> Self {
+        Self { commands: self.commands.another(), shared: Arc::clone(&self.shared) }
     }
 
     /// Where models run and why.
     #[must_use]
     pub fn device(&self) -> &DeviceInfo {
-        &self.0.device
+        &self.shared.device
     }
 
     /// The models that are loaded, by name.
     #[must_use]
     pub fn loaded(&self) -> Vec<ModelHandle> {
-        let mut models: Vec<_> = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut models: Vec<_> = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         models.sort_by(|a, b| a.name().cmp(b.name()));
         models
     }
@@ -157,7 +186,7 @@ impl NnLane {
     /// The models whose last loading failed, by name, with why.
     #[must_use]
     pub fn failed(&self) -> BTreeMap<String, String> {
-        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Loads a model, or gives the one that is loaded. Its file's digest is checked first. Waits until it is there.
@@ -281,24 +310,23 @@ impl NnLane {
     }
 
     fn known(&self, name: &str) -> Option<ModelHandle> {
-        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     async fn send(&self, command: Command) -> Result<(), NnError> {
-        let queued = Queued { command, span: Span::current() };
-        self.0.commands.as_ref().ok_or_else(ended)?.send(queued).await.map_err(|_| ended())
+        let ready = command.ready();
+        self.commands.send(Queued { command, span: Span::current() }, ready).await.map_err(|_| ended())
     }
 
     fn send_blocking(&self, command: Command) -> Result<(), NnError> {
-        let queued = Queued { command, span: Span::current() };
-        self.0.commands.as_ref().ok_or_else(ended)?.blocking_send(queued).map_err(|_| ended())
+        let ready = command.ready();
+        self.commands.send_blocking(Queued { command, span: Span::current() }, ready).map_err(|_| ended())
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // without a sender the thread's loop ends
-        self.commands = None;
+        // every client went before, so the thread's loop ends
         if let Some(thread) = self.thread.take()
             // a promise may hold the last handle and be dropped by the lane itself
             && thread.thread().id() != std::thread::current().id()

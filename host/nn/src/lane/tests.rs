@@ -141,6 +141,33 @@ fn a_full_queue_makes_callers_wait() {
     }
 }
 
+#[test]
+fn clients_take_turns() {
+    let (engine, begun, open) = gated(FakeEngine::default().with_conformance_models());
+    let log = engine.log();
+    let flood = lane(engine);
+    let [gate, double] = ["gate", "double"].map(|n| flood.load_blocking(n).unwrap());
+    let first = queue(&flood, &gate, Pending::ready(rows(1)));
+    begun.recv().unwrap();
+    let much: Vec<_> = (0..QUEUE).map(|_| queue(&flood, &double, Pending::ready(rows(1)))).collect();
+    // another job comes later, and its frames come later still
+    let (decode, frames) = Pending::new("decode");
+    let late = flood.client();
+    let waiting = queue(&late, &double, frames);
+    let other = flood.client();
+    let little = queue(&other, &double, Pending::ready(rows(5)));
+    open.send(()).unwrap();
+    little.wait_blocking().unwrap();
+    first.wait_blocking().unwrap();
+    much.iter().for_each(|m| drop(m.wait_blocking().unwrap()));
+    decode.resolve(rows(7));
+    waiting.wait_blocking().unwrap();
+    let runs = &log.calls()[3..];
+    // the gate's time was booked to the first client, so the newcomer with its work at hand is next
+    assert_eq!((runs[0].as_str(), runs.last().unwrap().as_str()), ("run double 5", "run double 7"), "{runs:?}");
+    assert_eq!(runs.len(), QUEUE + 2);
+}
+
 /// A model that doubles up to `most` rows at once.
 fn hungry(most: usize) -> FakeEngine {
     FakeEngine::default().with_model("hungry", double_ports(), move |inputs| {

@@ -5,8 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use halfpipe_core::{FrameBatch, PendingError, Resolver, StageClock};
-use tokio::sync::mpsc;
+use halfpipe_core::{FairReceiver, FrameBatch, PendingError, Resolver, StageClock, Taken};
 
 use super::{Command, Failed, Loaded, ModelFacts, ModelHandle, NamedTensor, Queued, halving};
 use crate::image::{ImageJob, ImageWorker};
@@ -27,9 +26,10 @@ impl Worker {
         Self { engine, clock, loaded, failed, models: HashMap::new(), images: ImageWorker::default() }
     }
 
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Queued>) {
-        while let Some(Queued { command, span }) = queue.blocking_recv() {
+    pub(super) fn run(mut self, mut queue: FairReceiver<Queued>) {
+        while let Some(Taken { value: Queued { command, span }, client, waited }) = queue.take_blocking() {
             let _in_job = span.enter();
+            let start = Instant::now();
             match command {
                 Command::Load { name, reply } => {
                     let outcome = self.load(&name);
@@ -42,9 +42,16 @@ impl Worker {
                     // whoever asked may have gone; the model stays for the next one
                     reply.send(outcome).ok();
                 }
-                Command::Compute { model, inputs, outputs, clock } => self.compute(&model, inputs, outputs, &clock),
-                Command::Image { batch, job, output, clock } => self.image(&batch, &job, output, &clock),
+                Command::Compute { model, inputs, outputs, clock } => {
+                    self.book(&clock, "nn.wait", waited, 1);
+                    self.compute(&model, inputs, outputs, &clock);
+                }
+                Command::Image { batch, job, output, clock } => {
+                    self.book(&clock, "nn.wait", waited, 1);
+                    self.image(&batch, &job, output, &clock);
+                }
             }
+            queue.charge(client, start.elapsed());
         }
     }
 
@@ -76,7 +83,7 @@ impl Worker {
         if outputs.iter().all(Resolver::is_unwanted) {
             return;
         }
-        let inputs = match self.wait(clock, || wait_for(inputs)) {
+        let inputs = match wait_for(inputs) {
             Ok(inputs) => inputs,
             Err(error) => return outputs.into_iter().for_each(|o| o.fail_from(error.clone())),
         };
@@ -115,7 +122,7 @@ impl Worker {
         if output.is_unwanted() {
             return;
         }
-        let pictures = match self.wait(clock, || batch.pictures.wait_blocking()) {
+        let pictures = match batch.pictures.wait_blocking() {
             Ok(pictures) => pictures,
             Err(error) => return output.fail_from(error),
         };
@@ -129,19 +136,13 @@ impl Worker {
         output.settle(result.map_err(|e| e.to_string()));
     }
 
-    fn wait<T>(&self, clock: &StageClock, wait: impl FnOnce() -> Result<T, PendingError>) -> Result<T, PendingError> {
-        let start = Instant::now();
-        let result = wait();
-        self.book(clock, "nn.wait", start.elapsed(), 1);
-        result
-    }
-
     fn book(&self, job: &StageClock, stage: &str, busy: Duration, items: u64) {
         self.clock.add(stage, busy, items);
         job.add(stage, busy, items);
     }
 }
 
+/// The inputs, which are there already unless the lane is ending.
 fn wait_for(inputs: Vec<NamedTensor>) -> Result<Vec<(String, Tensor)>, PendingError> {
     inputs.into_iter().map(|(name, pending)| Ok((name, pending.wait_blocking()?.as_ref().clone()))).collect()
 }
