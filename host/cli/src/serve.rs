@@ -77,8 +77,8 @@ pub struct ServeArgs {
     #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1, value_name = "N")]
     pub jobs: u16,
     /// Jobs that may wait before more are refused with 429
-    #[arg(long, env = "HALFPIPE_QUEUE", default_value_t = 100, value_name = "N")]
-    pub queue: u32,
+    #[arg(long, env = "HALFPIPE_WAITING", default_value_t = 100, value_name = "N")]
+    pub waiting: u32,
     /// Seconds after which the job of a process that stopped answering is taken over
     #[arg(long, env = "HALFPIPE_LEASE_SECONDS", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub lease: u64,
@@ -232,7 +232,7 @@ fn config(args: &ServeArgs, bucket: Option<(String, String)>) -> anyhow::Result<
         api_keys: args.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
         cors_origins: args.cors_origins.clone(),
         most_upload_bytes: args.max_upload_mib.saturating_mul(1 << 20),
-        most_waiting: args.queue as usize,
+        most_waiting: args.waiting as usize,
         running: usize::from(args.jobs),
         lease: Duration::from_secs(args.lease),
         most_attempts: args.attempts,

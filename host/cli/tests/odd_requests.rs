@@ -28,7 +28,7 @@ fn schemathesis() -> PathBuf {
 #[test]
 fn the_service_keeps_to_its_document() {
     let desk = Desk::new();
-    let server = Server::start(&desk, &["--queue", "100000", "--jobs", "0"]);
+    let server = Server::start(&desk, &["--waiting", "100000", "--jobs", "0"]);
     let done = Command::new(schemathesis())
         .current_dir(desk.dir.path())
         .args(["run", &format!("{}/openapi.json", server.base)])

@@ -225,7 +225,7 @@ fn two_servers_share_the_work_and_one_takes_over_from_the_other() {
 #[test]
 fn fifty_jobs_are_all_done_once() {
     let desk = Desk::new();
-    let server = Server::start(&desk, &["--jobs", "2", "--queue", "60"]);
+    let server = Server::start(&desk, &["--jobs", "2", "--waiting", "60"]);
     let nobody = clips::test_pattern(&desk.path("nobody.mp4"), "160x120", "30", 5, false);
     let ids: Vec<String> = (0..50).map(|i| server.submit(&nobody, &["-H", &format!("Idempotency-Key: clip-{i}")])).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 50);
@@ -243,7 +243,7 @@ fn fifty_jobs_are_all_done_once() {
 #[test]
 fn a_full_queue_says_so_and_a_running_job_can_be_cancelled() {
     let desk = Desk::new();
-    let server = Server::start(&desk, &["--queue", "2"]);
+    let server = Server::start(&desk, &["--waiting", "2"]);
     let clip = places::clip("tfjs_pose_squats.mp4");
     let ids = [server.submit(&clip, &[]), server.submit(&clip, &[])];
     let video = format!("video=@{}", text(&clip));

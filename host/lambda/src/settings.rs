@@ -46,8 +46,8 @@ pub struct Settings {
     #[arg(long, env = "HALFPIPE_CORS_ORIGINS", value_delimiter = ',')]
     cors_origins: Vec<String>,
     /// Jobs that may wait
-    #[arg(long, env = "HALFPIPE_QUEUE", default_value_t = 1000)]
-    queue: usize,
+    #[arg(long, env = "HALFPIPE_WAITING", default_value_t = 1000)]
+    waiting: usize,
     /// Seconds after which the job of a process that stopped answering is taken over
     #[arg(long, env = "HALFPIPE_LEASE_SECONDS", default_value_t = 30)]
     lease: u64,
@@ -108,7 +108,7 @@ impl Settings {
         Ok(Config {
             api_keys: self.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
             cors_origins: self.cors_origins.clone(),
-            most_waiting: self.queue,
+            most_waiting: self.waiting,
             lease: Duration::from_secs(self.lease),
             most_attempts: self.attempts,
             pipeline: self.pipeline.clone(),
