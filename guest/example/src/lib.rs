@@ -7,7 +7,7 @@ use exports::halfpipe::job::runner::{Description, Failure, Guest, Report, Spec};
 use halfpipe::job::{objects, progress};
 use halfpipe::media::{errors::Error, video::Encoding, video::Sink};
 use halfpipe::scene::meshes::{Mat3, MeshBatch, Vec3};
-use halfpipe::scene::render::{Layout, Look, Pinhole, Placement, Renderer, Rgb};
+use halfpipe::scene::render::{Layout, Look, Pinhole, Placement, Renderer, Rgb, Shading};
 use wasi::nn::{graph, tensor::Tensor, tensor::TensorType};
 
 const BODY: &str = "halfpipe_body";
@@ -32,7 +32,7 @@ impl Guest for Example {
     fn run(job: Spec) -> Result<Report, Failure> {
         let source = objects::open_video("input").map_err(failed)?;
         let info = source.info();
-        let look = Look { layout: Layout::Overlay, opacity: 0.6, supersample: 0 };
+        let look = Look { layout: Layout::Overlay, shading: Shading::Soft, opacity: 0.6, supersample: 0 };
         let renderer = Renderer::open(info.size, look).map_err(failed)?;
         let sink = objects::create_video("output", Encoding { size: renderer.output_size(), quality: None }).map_err(failed)?;
         let body = graph::load_by_name(BODY).and_then(|g| g.init_execution_context()).map_err(|e| Failure::BadModel(e.data()))?;

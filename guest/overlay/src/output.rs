@@ -14,7 +14,7 @@ use crate::host::halfpipe::job::objects::{self, File};
 use crate::host::halfpipe::media::frames::{FrameBatch, Size};
 use crate::host::halfpipe::media::video::{Encoding, Sink};
 use crate::host::halfpipe::scene::meshes::MeshBatch;
-use crate::host::halfpipe::scene::render::{Coverage, Layout as WitLayout, Look, Pinhole, Placement, Renderer, Rgb};
+use crate::host::halfpipe::scene::render::{Coverage, Layout as WitLayout, Look, Pinhole, Placement, Renderer, Rgb, Shading};
 use crate::host::wasi::logging::logging;
 use crate::host::wasi::nn::inference::GraphExecutionContext;
 use crate::host::{bad_model, wasi::nn::tensor::Tensor};
@@ -172,7 +172,7 @@ impl Video {
             Layout::MeshOnly => WitLayout::MeshOnly,
             Layout::SideBySide => WitLayout::SideBySide,
         };
-        let look = Look { layout, opacity: options.opacity, supersample: options.supersample };
+        let look = Look { layout, shading: Shading::Soft, opacity: options.opacity, supersample: options.supersample };
         let renderer = Renderer::open(size, look).map_err(failed)?;
         let encoding = Encoding { size: renderer.output_size(), quality: None };
         let sink = objects::create_video("output", encoding).map_err(failed)?;

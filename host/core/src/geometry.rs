@@ -34,6 +34,17 @@ pub struct Normalization {
     pub std: [f32; 3],
 }
 
+/// How a frame fills a picture of another shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Aspect kept, at the top left corner.
+    LetterboxCorner,
+    /// Aspect kept, in the middle.
+    LetterboxCenter,
+    /// Scaled to the whole picture.
+    Stretch,
+}
+
 /// `tensor = frame * scale + offset`, along x and y.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LetterboxMap {
@@ -54,7 +65,27 @@ impl LetterboxMap {
             ((f64::from(from.width) * s).round() as u32).clamp(1, target.width),
             ((f64::from(from.height) * s).round() as u32).clamp(1, target.height),
         );
-        Self { scale: [inner.width as f32 / from.width as f32, inner.height as f32 / from.height as f32], offset: [0.0, 0.0], inner }
+        Self::scaled(from, inner, [0, 0])
+    }
+
+    /// The map that fits `from` into `target` as `fit` says. Offsets are whole pixels; an odd remainder is larger to the right
+    /// and below.
+    #[must_use]
+    pub fn of(fit: Fit, from: Size, target: Size) -> Self {
+        let boxed = Self::fit(from, target);
+        match fit {
+            Fit::LetterboxCorner => boxed,
+            Fit::LetterboxCenter => {
+                let rest = [target.width - boxed.inner.width, target.height - boxed.inner.height];
+                Self::scaled(from, boxed.inner, rest.map(|pixels| pixels / 2))
+            }
+            Fit::Stretch => Self::scaled(from, target, [0, 0]),
+        }
+    }
+
+    fn scaled(from: Size, inner: Size, offset: [u32; 2]) -> Self {
+        let scale = [inner.width as f32 / from.width as f32, inner.height as f32 / from.height as f32];
+        Self { scale, offset: offset.map(|pixels| pixels as f32), inner }
     }
 }
 
@@ -73,5 +104,17 @@ mod tests {
     fn letterbox_keeps_the_aspect_within_rounding() {
         let m = LetterboxMap::fit(Size::new(1768, 994), Size::new(384, 224));
         assert_eq!(m.inner, Size::new(384, 216));
+    }
+
+    #[test]
+    fn a_frame_in_the_middle_has_the_odd_pixel_below() {
+        let m = LetterboxMap::of(Fit::LetterboxCenter, Size::new(1280, 718), Size::new(640, 640));
+        assert_eq!((m.inner, m.offset, m.scale), (Size::new(640, 359), [0.0, 140.0], [0.5, 0.5]));
+    }
+
+    #[test]
+    fn a_stretched_frame_fills_the_picture() {
+        let m = LetterboxMap::of(Fit::Stretch, Size::new(200, 100), Size::new(300, 300));
+        assert_eq!((m.inner, m.offset, m.scale), (Size::new(300, 300), [0.0; 2], [1.5, 3.0]));
     }
 }

@@ -61,11 +61,22 @@ pub enum Layout {
     SideBySide,
 }
 
+/// How bodies are lit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shading {
+    /// A soft key light and a headlight; tone times colour.
+    Soft,
+    /// A slightly metallic, rough material under a headlight and three raymond lights, as 4D-Humans draws on whole frames.
+    Raymond,
+}
+
 /// How bodies look.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Look {
     /// What goes out.
     pub layout: Layout,
+    /// How bodies are lit.
+    pub shading: Shading,
     /// 0 (invisible) to 1 (solid).
     pub opacity: f32,
     /// Samples along each axis of a pixel, 1 or 2; 0 leaves the choice to the renderer.

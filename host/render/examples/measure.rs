@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use halfpipe_core::{
-    Colour, FrameBatch, Layout, Look, Matrix, Pending, Picture, Pinhole, Placement, Range, Rational, Rgb, Size, StageClock, Topology,
-    VertexBatch, VideoFormat,
+    Colour, FrameBatch, Layout, Look, Matrix, Pending, Picture, Pinhole, Placement, Range, Rational, Rgb, Shading, Size, StageClock,
+    Topology, VertexBatch, VideoFormat,
 };
 use halfpipe_render::{Backend, DrawLane, LaneConfig};
 
@@ -76,7 +76,7 @@ fn process_cpu() -> Duration {
 fn run(lane: &DrawLane, case: &Case) -> Result<(), Box<dyn std::error::Error>> {
     let Case { name, size, bodies, supersample } = case;
     let clock = StageClock::default();
-    let look = Look { layout: Layout::Overlay, opacity: 0.6, supersample: *supersample };
+    let look = Look { layout: Layout::Overlay, shading: Shading::Soft, opacity: 0.6, supersample: *supersample };
     let renderer = lane.renderer(*size, look)?.with_clock(clock.clone());
     let format =
         VideoFormat { size: *size, colour: Colour { matrix: Matrix::Bt709, range: Range::Limited }, time_base: Rational::new(1, 30) };

@@ -141,7 +141,7 @@ fn mix<const WHOLE: u32>(old: u8, weight: u32, add: u32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use halfpipe_core::{Colour, Matrix, Range, Rgb, Size};
+    use halfpipe_core::{Colour, Matrix, Range, Rgb, Shading, Size};
 
     /// Blends white at full tone where `slots` is not 0 (two samples along each axis) into a picture of black.
     fn blended(size: Size, rect: Rect, slots: &[u8], opacity: u16) -> (Picture, Vec<u32>) {
@@ -154,7 +154,7 @@ mod tests {
             supersample: 2,
         };
         let mut picture = Picture::filled(size, [0, 100, 128]);
-        let ink = Ink::new([Rgb(255, 255, 255); 2].into_iter(), Colour { matrix: Matrix::Bt601, range: Range::Full });
+        let ink = Ink::new([Rgb(255, 255, 255); 2].into_iter(), Shading::Soft, Colour { matrix: Matrix::Bt601, range: Range::Full });
         let mut changed = vec![0; 2];
         Blender::default().blend(&mut picture, rect, &samples, &ink, opacity, &mut changed);
         (picture, changed)
@@ -200,7 +200,7 @@ mod tests {
         let bytes = [255, 1].repeat(16);
         let samples = Samples { bytes: &bytes, stride: 8, width: 2, height: 2, supersample: 2 };
         let mut picture = Picture::filled(size, [255, 128, 128]);
-        let ink = Ink::new([Rgb(255, 255, 255)].into_iter(), Colour { matrix: Matrix::Bt601, range: Range::Full });
+        let ink = Ink::new([Rgb(255, 255, 255)].into_iter(), Shading::Soft, Colour { matrix: Matrix::Bt601, range: Range::Full });
         let mut changed = [0];
         Blender::default().blend(&mut picture, rect, &samples, &ink, 200, &mut changed);
         assert_eq!(changed, [0]);

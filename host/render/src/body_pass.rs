@@ -1,5 +1,7 @@
 //! The body pass: draws a sheet's bodies into a target of tone and slot, and copies the patches out.
 
+use halfpipe_core::Shading;
+
 use crate::device::Gpu;
 use crate::gpu_data::{BodyInstance, BodyVertex, DEPTH_FORMAT, INSTANCE_ATTRIBUTES, NEAR_PLANE_METRES, SAMPLE_FORMAT, VERTEX_ATTRIBUTES};
 use crate::scratch::Target;
@@ -11,6 +13,13 @@ pub(crate) const SHADER: &str = include_str!("shader/body.wgsl");
 /// The pipelines that all renderers of a lane share.
 #[derive(Debug)]
 pub(crate) struct BodyPass {
+    soft: Pipelines,
+    raymond: Pipelines,
+}
+
+/// The pipelines of one shading.
+#[derive(Debug)]
+struct Pipelines {
     /// Draws the faces that are seen from outside.
     outsides: wgpu::RenderPipeline,
     /// Draws every face.
@@ -19,6 +28,7 @@ pub(crate) struct BodyPass {
 
 /// What a sheet is drawn from and to.
 pub(crate) struct SheetResources<'a> {
+    pub(crate) shading: Shading,
     pub(crate) target: &'a Target,
     /// The sheet's vertices.
     pub(crate) vertices: &'a wgpu::Buffer,
@@ -49,13 +59,13 @@ impl BodyPass {
                 attributes: &INSTANCE_ATTRIBUTES,
             }),
         ];
-        let pipeline = |cull_mode| {
+        let pipeline = |vertex_stage, cull_mode| {
             gpu.device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
                 label: Some("body"),
                 layout: Some(&layout),
                 vertex: wgpu::VertexState {
                     module: &module,
-                    entry_point: Some("vertex_main"),
+                    entry_point: Some(vertex_stage),
                     compilation_options: wgpu::PipelineCompilationOptions {
                         constants: &[("near_plane", f64::from(NEAR_PLANE_METRES))],
                         ..Default::default()
@@ -81,11 +91,17 @@ impl BodyPass {
                 cache: None,
             })
         };
-        Self { outsides: pipeline(Some(wgpu::Face::Back)), both_sides: pipeline(None) }
+        let pipelines =
+            |vertex_stage| Pipelines { outsides: pipeline(vertex_stage, Some(wgpu::Face::Back)), both_sides: pipeline(vertex_stage, None) };
+        Self { soft: pipelines("vertex_soft"), raymond: pipelines("vertex_raymond") }
     }
 
     /// Records the drawing of `sheet` and the copying of its patches.
     pub(crate) fn record(&self, gpu: &Gpu, sheet: &Sheet, with: &SheetResources<'_>) -> wgpu::CommandBuffer {
+        let Pipelines { outsides, both_sides } = match with.shading {
+            Shading::Soft => &self.soft,
+            Shading::Raymond => &self.raymond,
+        };
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("sheet") });
         {
             let mut pass = encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
@@ -113,7 +129,7 @@ impl BodyPass {
                 pass.set_scissor_rect(x, y, width, height);
                 // bodies do not share their vertices, so each is a draw of its own with one instance
                 for (body, drawn) in (patch.first_body..).zip(&patch.bodies) {
-                    pass.set_pipeline(if drawn.solid { &self.outsides } else { &self.both_sides });
+                    pass.set_pipeline(if drawn.solid { outsides } else { both_sides });
                     let base_vertex = (body * with.vertices_per_body) as i32;
                     pass.draw_indexed(0..with.faces.index_count, base_vertex, body..body + 1);
                 }

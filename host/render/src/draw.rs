@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use halfpipe_core::{
-    FrameBatch, Layout, Pending, PendingError, Picture, Pinhole, Placement, StageClock, Topology, VertexBatch, VideoFormat,
+    FrameBatch, Layout, Pending, PendingError, Picture, Pinhole, Placement, Shading, StageClock, Topology, VertexBatch, VideoFormat,
 };
 
 use crate::body_pass::{BodyPass, SheetResources};
@@ -37,6 +37,7 @@ pub(crate) struct DrawJob {
     pub(crate) placements: Vec<Placement>,
     pub(crate) camera: Pinhole,
     pub(crate) layout: Layout,
+    pub(crate) shading: Shading,
     /// In 256ths.
     pub(crate) opacity: u16,
     /// Samples along each axis of a pixel, 1 or 2.
@@ -77,7 +78,8 @@ impl Studio {
     pub(crate) fn draw(&mut self, scratch: &mut Scratch, job: DrawJob, stop: &Stop, clock: &StageClock) -> Result<Drawn, DrawFailure> {
         let Self { gpu, pass, topologies } = self;
         gpu.check()?;
-        let DrawJob { frames: FrameBatch { format, pts, pictures, .. }, bodies, placements, camera, layout, opacity, supersample } = job;
+        let DrawJob { frames: FrameBatch { format, pts, pictures, .. }, bodies, placements, camera, layout, shading, opacity, supersample } =
+            job;
         let bodies = match bodies.filter(|_| !placements.is_empty()) {
             None => None,
             Some(VertexBatch { count, topology, positions }) => {
@@ -101,6 +103,7 @@ impl Studio {
             coverage: vec![0; placements.len()],
             placements,
             camera,
+            shading,
             opacity,
             supersample,
             pictures: Pictures { pending: pictures, count: pts.len(), format, layout, canvas: None },
@@ -168,6 +171,7 @@ struct BatchDraw<'a> {
     clock: &'a StageClock,
     placements: Vec<Placement>,
     camera: Pinhole,
+    shading: Shading,
     opacity: u16,
     supersample: u32,
     pictures: Pictures,
@@ -253,6 +257,7 @@ impl BatchDraw<'_> {
         let Scratch { targets, vertices, bodies: instances, readback, sheet, .. } = &mut *self.scratch;
         let readback = readback.take(gpu, sheet.read_bytes);
         let with = SheetResources {
+            shading: self.shading,
             target: targets.of_size(gpu, sheet.target_size(gpu.max_side)),
             vertices: vertices.write(gpu, "vertices", &sheet.vertices),
             bodies: instances.write(gpu, "bodies", &sheet.bodies),
@@ -272,7 +277,7 @@ impl BatchDraw<'_> {
 
     /// Waits for a sheet and blends its patches.
     fn finish(&mut self, SheetInFlight { patches, read }: SheetInFlight) -> Result<(), DrawFailure> {
-        let Self { gpu, scratch, stop, clock, placements, opacity, supersample, pictures, coverage, .. } = self;
+        let Self { gpu, scratch, stop, clock, placements, shading, opacity, supersample, pictures, coverage, .. } = self;
         let colour = pictures.format.colour;
         let canvas = pictures.canvas(stop, clock)?;
         let Scratch { readback, blender, .. } = &mut **scratch;
@@ -283,7 +288,7 @@ impl BatchDraw<'_> {
             clock.add("draw: device", start.elapsed(), patches.len() as u64);
             let start = Instant::now();
             for patch in &patches {
-                let ink = Ink::new(patch.bodies.iter().map(|b| placements[b.placement].colour), colour);
+                let ink = Ink::new(patch.bodies.iter().map(|b| placements[b.placement].colour), *shading, colour);
                 let samples = Samples {
                     bytes: &bytes[patch.offset as usize..],
                     stride: patch.stride as usize,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use halfpipe_core::{FrameBatch, Layout, Look, Pending, Pinhole, Placement, Size, StageClock, VertexBatch, VideoFormat};
+use halfpipe_core::{FrameBatch, Layout, Look, Pending, Pinhole, Placement, Shading, Size, StageClock, VertexBatch, VideoFormat};
 
 use crate::draw::DrawJob;
 use crate::error::RenderError;
@@ -20,6 +20,7 @@ pub struct Renderer {
     clock: StageClock,
     size: Size,
     layout: Layout,
+    shading: Shading,
     /// In 256ths.
     opacity: u16,
     /// 1 or 2.
@@ -37,7 +38,7 @@ pub struct Drawing {
 
 impl Renderer {
     pub(crate) fn new(handle: Handle, size: Size, look: Look) -> Result<Self, RenderError> {
-        let Look { layout, opacity, supersample } = look;
+        let Look { layout, shading, opacity, supersample } = look;
         if size.area() == 0 {
             return Err(RenderError::EmptySize(size));
         }
@@ -62,6 +63,7 @@ impl Renderer {
             scratch: Arc::default(),
             size,
             layout,
+            shading,
             opacity: (opacity * 256.0).round() as u16,
             supersample: u32::from(chosen),
         })
@@ -128,7 +130,8 @@ impl Renderer {
             },
             coverage: coverage_pending,
         };
-        let job = DrawJob { frames, bodies, placements, camera, layout: self.layout, opacity: self.opacity, supersample: self.supersample };
+        let Self { layout, shading, opacity, supersample, .. } = *self;
+        let job = DrawJob { frames, bodies, placements, camera, layout, shading, opacity, supersample };
         let command = DrawCommand { job, scratch: Arc::clone(&self.scratch), clock: self.clock.clone(), pictures, coverage };
         self.lane.send(Command::Draw(Box::new(command))).await?;
         Ok(drawing)
@@ -184,7 +187,7 @@ mod tests {
     fn device_memory_goes_with_the_renderer() -> Result<(), RenderError> {
         let lane = DrawLane::start(LaneConfig { adapter: AdapterChoice::Software, ..Default::default() })?;
         let size = Size::new(32, 32);
-        let renderer = lane.renderer(size, Look { layout: Layout::Overlay, opacity: 1.0, supersample: 1 })?;
+        let renderer = lane.renderer(size, Look { layout: Layout::Overlay, shading: Shading::Soft, opacity: 1.0, supersample: 1 })?;
         let colour = Colour { matrix: Matrix::Bt601, range: Range::Full };
         let frames = FrameBatch {
             format: VideoFormat { size, colour, time_base: Rational::new(1, 25) },

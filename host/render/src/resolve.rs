@@ -174,10 +174,14 @@ fn nearest_covered(samples: &Samples<'_>, x: usize, [above, y, below]: [usize; 3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use halfpipe_core::{Colour, Matrix, Range as ColourRange, Rgb};
+    use halfpipe_core::{Colour, Matrix, Range as ColourRange, Rgb, Shading};
 
     fn ink() -> Ink {
-        Ink::new([Rgb(255, 255, 255), Rgb(255, 0, 0)].into_iter(), Colour { matrix: Matrix::Bt601, range: ColourRange::Full })
+        Ink::new(
+            [Rgb(255, 255, 255), Rgb(255, 0, 0)].into_iter(),
+            Shading::Soft,
+            Colour { matrix: Matrix::Bt601, range: ColourRange::Full },
+        )
     }
 
     /// One pixel of a row: weight, slot, colour.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use halfpipe_core::{
-    Colour, FrameBatch, Layout, Matrix, Pending, Picture, Pinhole, Placement, Range, Rational, Rgb, Size, StageClock, Topology,
+    Colour, FrameBatch, Layout, Matrix, Pending, Picture, Pinhole, Placement, Range, Rational, Rgb, Shading, Size, StageClock, Topology,
     VertexBatch, VideoFormat,
 };
 
@@ -47,6 +47,7 @@ fn triangle() -> DrawJob {
         }],
         camera: Pinhole { focal: 64.0, center: [0.0, 0.0] },
         layout: Layout::Overlay,
+        shading: Shading::Soft,
         opacity: 256,
         supersample: 1,
     }

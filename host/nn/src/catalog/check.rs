@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{Catalog, Entry, ModelEntry};
+use super::{Catalog, Entry, ModelEntry, detector};
 
 /// Checks a whole catalog; the error is one sentence.
 pub(super) fn all(catalog: &Catalog) -> Result<(), String> {
@@ -18,6 +18,7 @@ pub(super) fn all(catalog: &Catalog) -> Result<(), String> {
         }
     }
     catalog.models.iter().try_for_each(check_normalization)?;
+    catalog.models.iter().try_for_each(detector::check)?;
     let mut packages = HashSet::new();
     match catalog.packages.iter().find(|p| !packages.insert((&p.registry, &p.name))) {
         Some(twice) => Err(format!("two packages are named `{}` in {}", twice.name, twice.registry)),

@@ -4,6 +4,7 @@
 //! that a misspelt one is an error rather than a default.
 
 mod check;
+mod detector;
 mod dirs;
 mod verify;
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use crate::TensorType;
 
+pub use detector::{BoxFormat, BoxHeads, BoxUnits, DetectorEntry, Heads, InputSize, ScoreKind};
 pub(crate) use dirs::env;
 pub use dirs::{cache_dir, models_dir};
 pub(crate) use verify::read_verified;
@@ -120,6 +122,9 @@ pub struct ModelEntry {
     /// See `mean`; both stand or neither.
     #[serde(default)]
     pub std: Option<[f32; 3]>,
+    /// How it is used as a detector of people.
+    #[serde(default)]
+    pub detector: Option<DetectorEntry>,
 }
 
 impl ModelEntry {

@@ -1,16 +1,24 @@
 //! Crops: squares of a frame, perhaps turned, resampled to the side of a tensor; black outside the frame.
 //!
-//! The part of the frame under the square is first made into a patch of RGB pixels, averaged down by a whole factor where
+//! The plain way: the part of the frame under the square is first made into a patch of RGB pixels, averaged down by a whole factor where
 //! the square is much larger than its target, with a border of black; then every pixel of the target is interpolated
 //! bilinearly between four pixels of the patch. What lies outside the frame counts as black pixels in both steps.
+//!
+//! 4D-Humans' way: the patch has the frame's own pixels and is blurred by a Gaussian instead, which knows nothing of the black
+//! around the frame, and pixels count by their index as in OpenCV. A large patch is made in bands.
+
+use std::ops::Range;
 
 use glam::Vec4;
 use halfpipe_core::{Colour, Crop, Normalization, Picture, Size};
 
+use super::blur::{self, Blur};
 use super::colour::{Affine, ToRgb};
 
 /// A patch larger than this is not kept for the next crop.
 const KEPT_PIXELS: usize = 1 << 21;
+/// Pixels of the frame under one band of a blurred crop, about.
+const BAND_PIXELS: f64 = 1e6;
 
 /// Cuts squares out of pictures; keeps its scratch memory.
 #[derive(Debug, Default)]
@@ -20,6 +28,7 @@ pub(super) struct Cropper {
     luma: Vec<f32>,
     chroma: [Vec<f32>; 2],
     rows: Scratch,
+    blur: Blur,
 }
 
 /// One row of samples combined from several, and one row of the target.
@@ -53,16 +62,54 @@ impl Cropper {
         let affine = Affine::new(norm);
         let (factor, mut samples) = Samples::of(crop, side);
         let area = side as usize * side as usize;
-        match samples.window(picture.size(), factor, side) {
+        match samples.window(picture.size(), factor, side, &(0..side), 0) {
             None => planes.chunks_exact_mut(area).zip(affine.offset).for_each(|(plane, black)| plane.fill(black)),
             Some(window) => {
                 self.fill_patch(picture, ToRgb::new(colour), window);
-                // the patch starts one black pixel before the window
-                samples.origin[0] += 1.0 - window.x.0 as f64;
-                samples.origin[1] += 1.0 - window.y.0 as f64;
-                self.sample(samples, window, side as usize, affine, planes);
+                samples.start_at(window);
+                self.sample(samples, window, side, 0..side, affine, planes);
             }
         }
+        self.forget_large_patch();
+    }
+
+    /// Writes one crop into the planes `[3, side, side]`, out of a frame blurred by a Gaussian of standard deviation `sigma`.
+    #[expect(clippy::too_many_arguments, reason = "the crop, where it comes from and where it goes")]
+    pub(super) fn run_blurred(
+        &mut self,
+        picture: &Picture,
+        colour: Colour,
+        crop: &Crop,
+        sigma: f32,
+        side: u32,
+        norm: Normalization,
+        planes: &mut [f32],
+    ) {
+        let (affine, to_rgb) = (Affine::new(norm), ToRgb::new(colour));
+        let samples = Samples::by_index(crop, side);
+        let bands = (f64::from(crop.side).powi(2) / BAND_PIXELS).ceil().clamp(1.0, f64::from(side)) as u32;
+        let height = side.div_ceil(bands);
+        for top in (0..side).step_by(height as usize) {
+            let band = top..(top + height).min(side);
+            match samples.window(picture.size(), 1, side, &band, blur::radius(sigma)) {
+                None => {
+                    let (start, end) = (band.start as usize * side as usize, band.end as usize * side as usize);
+                    let planes = planes.chunks_exact_mut(side as usize * side as usize);
+                    planes.zip(affine.offset).for_each(|(plane, black)| plane[start..end].fill(black));
+                }
+                Some(window) => {
+                    self.fill_patch(picture, to_rgb, window);
+                    self.blur.run(sigma, &mut self.patch, window.x.1 - window.x.0 + 2);
+                    let mut samples = samples;
+                    samples.start_at(window);
+                    self.sample(samples, window, side, band, affine, planes);
+                }
+            }
+        }
+        self.forget_large_patch();
+    }
+
+    fn forget_large_patch(&mut self) {
         if self.patch.len() > KEPT_PIXELS {
             self.patch = Vec::new();
         }
@@ -109,7 +156,9 @@ impl Cropper {
         }
     }
 
-    fn sample(&mut self, samples: Samples, window: Window, side: usize, affine: Affine, planes: &mut [f32]) {
+    /// Interpolates the target's rows `band` between pixels of the patch.
+    fn sample(&mut self, samples: Samples, window: Window, side: u32, band: Range<u32>, affine: Affine, planes: &mut [f32]) {
+        let side = side as usize;
         let across = window.x.1 - window.x.0 + 2;
         let down = window.y.1 - window.y.0 + 2;
         let (last_x, last_y) = ((across - 1) as f32, (down - 1) as f32);
@@ -118,9 +167,10 @@ impl Cropper {
         self.rows.target.resize(side, Vec4::ZERO);
         let (red, rest) = planes.split_at_mut(side * side);
         let (green, blue) = rest.split_at_mut(side * side);
-        let rows = red.chunks_exact_mut(side).zip(green.chunks_exact_mut(side)).zip(blue.chunks_exact_mut(side));
-        for (v, ((r, g), b)) in rows.enumerate() {
-            let start: [f32; 2] = std::array::from_fn(|a| (samples.origin[a] + v as f64 * samples.along_v[a]) as f32);
+        let in_band = band.start as usize * side..band.end as usize * side;
+        let [red, green, blue] = [red, green, blue].map(|plane| plane[in_band.clone()].chunks_exact_mut(side));
+        for (v, ((r, g), b)) in band.zip(red.zip(green).zip(blue)) {
+            let start: [f32; 2] = std::array::from_fn(|a| (samples.origin[a] + f64::from(v) * samples.along_v[a]) as f32);
             for (u, pixel) in self.rows.target.iter_mut().enumerate() {
                 // beyond the patch there is only black, like its border
                 let x = (start[0] + u as f32 * step[0]).clamp(0.0, last_x);
@@ -155,13 +205,33 @@ impl Samples {
         (factor, Self { origin, along_u, along_v })
     }
 
-    /// The pixels that are read, with one to spare for rounding; none where the crop lies outside the frame.
-    fn window(&self, size: Size, factor: usize, side: u32) -> Option<Window> {
-        let far = f64::from(side - 1);
+    /// Where target pixels lie in the frame by 4D-Humans' rule (`gen_trans_from_patch_cv` of its `datasets/utils.py`, and
+    /// OpenCV's `warpAffine`): pixels count by index, so neither grid's half pixel is added.
+    fn by_index(crop: &Crop, side: u32) -> Self {
+        let step = f64::from(crop.side) / f64::from(side);
+        let (sin, cos) = f64::from(crop.rotation).sin_cos();
+        let (along_u, along_v) = ([cos * step, sin * step], [-sin * step, cos * step]);
+        let half = f64::from(side) / 2.0;
+        let origin = std::array::from_fn(|a| f64::from(crop.center[a]) - half * (along_u[a] + along_v[a]));
+        Self { origin, along_u, along_v }
+    }
+
+    /// Counts pixels from the patch's corner, which lies one black pixel before the window.
+    fn start_at(&mut self, window: Window) {
+        self.origin[0] += 1.0 - window.x.0 as f64;
+        self.origin[1] += 1.0 - window.y.0 as f64;
+    }
+
+    /// The pixels that the target's rows `band` read, with `margin` pixels around them and one to spare for rounding; none
+    /// where all of that lies outside the frame.
+    fn window(&self, size: Size, factor: usize, side: u32, band: &Range<u32>, margin: usize) -> Option<Window> {
+        let across = f64::from(side - 1);
+        let (first, last) = (f64::from(band.start), f64::from(band.end - 1));
+        let margin = margin as f64;
         let range = |a: usize, pixels: u32| {
-            let (u, v) = (self.along_u[a] * far, self.along_v[a] * far);
-            let low = (self.origin[a] + u.min(0.0) + v.min(0.0)).floor() - 1.0;
-            let high = (self.origin[a] + u.max(0.0) + v.max(0.0)).floor() + 3.0;
+            let (u, v) = (self.along_u[a] * across, [self.along_v[a] * first, self.along_v[a] * last]);
+            let low = (self.origin[a] + u.min(0.0) + v[0].min(v[1]) - margin).floor() - 1.0;
+            let high = (self.origin[a] + u.max(0.0) + v[0].max(v[1]) + margin).floor() + 3.0;
             let blocks = (pixels as usize).div_ceil(factor);
             // a cast from below 0 gives 0; an even start lies on a chroma sample
             let (start, end) = (low as usize & !1, (high as usize).min(blocks));

@@ -1,11 +1,11 @@
-//! Letterbox: a whole frame scaled to fit into a tensor, at its top left corner, the rest black.
+//! Letterbox: a whole frame scaled to fit into a tensor, or to fill it, the rest of one grey.
 //!
 //! The three planes are scaled first and converted to RGB at the small size, which costs a fraction of the other order.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use halfpipe_core::{Colour, Normalization, Picture, Size};
+use halfpipe_core::{Colour, LetterboxMap, Normalization, Picture, Size};
 
 use super::colour::{Affine, ToRgb};
 use crate::NnError;
@@ -18,16 +18,20 @@ pub(super) struct Letterboxer {
 }
 
 impl Letterboxer {
-    /// Writes one picture, scaled to `inner`, into the planes `[3, target.height, target.width]`.
+    /// Writes one picture, scaled and placed as `map` says, into the planes `[3, target.height, target.width]`; `fill` is the
+    /// level around it.
+    #[expect(clippy::too_many_arguments, reason = "the picture, where it goes and how it is normalised")]
     pub(super) fn run(
         &mut self,
         picture: &Picture,
         colour: Colour,
-        inner: Size,
+        map: &LetterboxMap,
+        fill: u8,
         target: Size,
         norm: Normalization,
         planes: &mut [f32],
     ) -> Result<(), NnError> {
+        let inner = map.inner;
         let Size { width, height } = picture.size();
         let chroma = picture.size().chroma();
         let [y, cb, cr] = picture.planes();
@@ -36,7 +40,7 @@ impl Letterboxer {
             // of an odd size, the last chroma sample covers a luma pixel that is not there
             self.scale(i, plane, [chroma.width, chroma.height], [f64::from(width) / 2.0, f64::from(height) / 2.0], inner)?;
         }
-        self.convert(colour, inner, target, norm, planes);
+        self.convert(colour, map, fill, target, norm, planes);
         Ok(())
     }
 
@@ -53,25 +57,30 @@ impl Letterboxer {
         self.resizer.resize_typed(&from, &mut to, &options).map_err(|e| failed(&e))
     }
 
-    fn convert(&self, colour: Colour, inner: Size, target: Size, norm: Normalization, planes: &mut [f32]) {
+    fn convert(&self, colour: Colour, map: &LetterboxMap, fill: u8, target: Size, norm: Normalization, planes: &mut [f32]) {
         let (to_rgb, affine) = (ToRgb::new(colour), Affine::new(norm));
         let (scale, offset) = affine.lanes();
-        let (width, inner_width, inner_height) = (target.width as usize, inner.width as usize, inner.height as usize);
+        let around: [f32; 3] = std::array::from_fn(|c| f32::from(fill) * affine.scale[c] + affine.offset[c]);
+        let (width, inner_width, inner_height) = (target.width as usize, map.inner.width as usize, map.inner.height as usize);
+        // whole pixels, see `LetterboxMap::of`
+        let [left, top] = map.offset.map(|pixels| pixels as usize);
         let (red, rest) = planes.split_at_mut(target.area());
         let (green, blue) = rest.split_at_mut(target.area());
         let rows = red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
         for (v, ((r, g), b)) in rows.enumerate() {
-            let inside = if v < inner_height { inner_width } else { 0 };
-            if inside > 0 {
-                let [y, cb, cr] = self.planes.each_ref().map(|p| &p[v * inner_width..][..inner_width]);
+            let inside = if (top..top + inner_height).contains(&v) { left..left + inner_width } else { 0..0 };
+            if !inside.is_empty() {
+                let [y, cb, cr] = self.planes.each_ref().map(|p| &p[(v - top) * inner_width..][..inner_width]);
                 let samples = y.iter().zip(cb).zip(cr);
-                for (((y, cb), cr), ((r, g), b)) in samples.zip(r.iter_mut().zip(g.iter_mut()).zip(b.iter_mut())) {
+                let [r, g, b] = [&mut *r, &mut *g, &mut *b].map(|row| row[inside.clone()].iter_mut());
+                for (((y, cb), cr), ((r, g), b)) in samples.zip(r.zip(g).zip(b)) {
                     let rgb = to_rgb.lanes(f32::from(*y), f32::from(*cb), f32::from(*cr)) * scale + offset;
                     [*r, *g, *b, _] = rgb.to_array();
                 }
             }
-            for (row, black) in [r, g, b].into_iter().zip(affine.offset) {
-                row[inside..].fill(black);
+            for (row, level) in [r, g, b].into_iter().zip(around) {
+                row[..inside.start].fill(level);
+                row[inside.end..].fill(level);
             }
         }
     }

@@ -11,6 +11,7 @@
 //! `nn.halved.<model>` (rows; no time: how often a batch was split for want of memory).
 
 mod halving;
+mod images;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};

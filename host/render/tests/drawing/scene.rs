@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use futures::executor::block_on;
 use halfpipe_core::{
-    Colour, FrameBatch, Layout, Look, Matrix, Pending, Picture, Pinhole, Placement, Range, Rational, Rgb, Size, Topology, VertexBatch,
-    VideoFormat,
+    Colour, FrameBatch, Layout, Look, Matrix, Pending, Picture, Pinhole, Placement, Range, Rational, Rgb, Shading, Size, Topology,
+    VertexBatch, VideoFormat,
 };
 use halfpipe_render::{AdapterChoice, DrawLane, Drawing, LaneConfig, Renderer};
 
@@ -28,7 +28,7 @@ pub fn start(config: LaneConfig) -> DrawLane {
 }
 
 pub fn look(opacity: f32, supersample: u8) -> Look {
-    Look { layout: Layout::Overlay, opacity, supersample }
+    Look { layout: Layout::Overlay, shading: Shading::Soft, opacity, supersample }
 }
 
 /// A mesh: topology and the positions of one body.

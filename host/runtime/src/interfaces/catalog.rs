@@ -1,15 +1,64 @@
 //! `halfpipe:job/catalog`: rigs and model facts as data.
 
-use halfpipe_nn::catalog::Entry;
+use halfpipe_core as core;
+use halfpipe_nn::catalog::{self, Entry};
 
-use crate::bindings::halfpipe::job::catalog::{Host, Joint, Landmark, ModelFacts, Port, Rig};
+use crate::bindings::halfpipe::job::catalog::{
+    BoxFormat, BoxHeads, BoxUnits, Detector, FlexibleSize, Heads, Host, InputSize, Joint, Landmark, ModelFacts, Port, Rig, ScoreKind,
+};
 use crate::bindings::halfpipe::media::errors::Error;
+use crate::bindings::halfpipe::media::frames::{Fit, Size};
 use crate::bindings::halfpipe::scene::meshes::{Mat3, Vec3};
 use crate::error::HostError;
 use crate::state::JobState;
 
 const fn vec3(v: [f32; 3]) -> Vec3 {
     Vec3 { x: v[0], y: v[1], z: v[2] }
+}
+
+fn detector(entry: &catalog::DetectorEntry) -> Detector {
+    Detector {
+        input: entry.input.clone(),
+        fit: match entry.fit {
+            core::Fit::LetterboxCorner => Fit::LetterboxCorner,
+            core::Fit::LetterboxCenter => Fit::LetterboxCenter,
+            core::Fit::Stretch => Fit::Stretch,
+        },
+        fill: entry.fill,
+        size: match entry.size {
+            catalog::InputSize::Fixed { width, height } => InputSize::Fixed(Size { width, height }),
+            catalog::InputSize::Flexible { multiple, long_side } => InputSize::Flexible(FlexibleSize { multiple, long_side }),
+        },
+        heads: match &entry.heads {
+            catalog::Heads::Boxes(heads) => Heads::Boxes(box_heads(heads)),
+            catalog::Heads::Movenet => Heads::Movenet,
+        },
+        score: entry.score,
+        overlap: entry.overlap,
+    }
+}
+
+fn box_heads(heads: &catalog::BoxHeads) -> BoxHeads {
+    BoxHeads {
+        boxes: heads.boxes.clone(),
+        format: match heads.format {
+            catalog::BoxFormat::Xyxy => BoxFormat::Xyxy,
+            catalog::BoxFormat::Yxyx => BoxFormat::Yxyx,
+            catalog::BoxFormat::Cxcywh => BoxFormat::Cxcywh,
+        },
+        units: match heads.units {
+            catalog::BoxUnits::Pixels => BoxUnits::Pixels,
+            catalog::BoxUnits::Normalized => BoxUnits::Normalized,
+        },
+        scores: heads.scores.clone(),
+        score_kind: match heads.score_kind {
+            catalog::ScoreKind::Single => ScoreKind::Single,
+            catalog::ScoreKind::PerClass => ScoreKind::PerClass,
+        },
+        classes: heads.classes.clone(),
+        person: heads.person,
+        suppressed: heads.suppressed,
+    }
 }
 
 impl Host for JobState {
@@ -57,11 +106,12 @@ impl Host for JobState {
         let ports = |ports: &[halfpipe_nn::catalog::PortEntry]| {
             ports.iter().map(|p| Port { name: p.name.clone(), dimensions: p.dims.iter().map(|d| *d as u32).collect() }).collect()
         };
-        let (mean, std) = match entry {
-            Entry::Model(model) => (model.mean, model.std),
-            Entry::Body(_) => (None, None),
+        let (mean, std, detector) = match entry {
+            Entry::Model(model) => (model.mean, model.std, model.detector.as_ref().map(detector)),
+            Entry::Body(_) => (None, None, None),
         };
         let triple = |v: Option<[f32; 3]>| v.map(|v| (v[0], v[1], v[2]));
-        Ok(ModelFacts { inputs: ports(entry.inputs()), outputs: ports(entry.outputs()), mean: triple(mean), std: triple(std) })
+        let (inputs, outputs) = (ports(entry.inputs()), ports(entry.outputs()));
+        Ok(ModelFacts { inputs, outputs, mean: triple(mean), std: triple(std), detector })
     }
 }

@@ -5,13 +5,26 @@ use halfpipe_core::Pending;
 use wasmtime::component::Resource;
 
 use crate::bindings::halfpipe::media::errors::Error;
-use crate::bindings::halfpipe::media::frames::{Crop, Host, HostFrameBatch, Letterboxed, Normalization, Size};
+use crate::bindings::halfpipe::media::frames::{Crop, Fit, Host, HostFrameBatch, Letterboxed, Normalization, Size};
 use crate::error::HostError;
 use crate::resources::{BookedTensor, FramesHandle, TensorHandle};
 use crate::state::JobState;
 
 const fn normalization(n: &Normalization) -> core::Normalization {
     core::Normalization { mean: [n.mean.0, n.mean.1, n.mean.2], std: [n.std.0, n.std.1, n.std.2] }
+}
+
+fn crops(list: &[Crop]) -> Vec<core::Crop> {
+    list.iter().map(|c| core::Crop { frame: c.frame, center: [c.center_x, c.center_y], side: c.side, rotation: c.rotation }).collect()
+}
+
+/// The core's way to fill a picture.
+pub const fn core_fit(fit: Fit) -> core::Fit {
+    match fit {
+        Fit::LetterboxCorner => core::Fit::LetterboxCorner,
+        Fit::LetterboxCenter => core::Fit::LetterboxCenter,
+        Fit::Stretch => core::Fit::Stretch,
+    }
 }
 
 impl JobState {
@@ -74,6 +87,28 @@ impl HostFrameBatch for JobState {
         Ok(Letterboxed { tensor, scale_x: map.scale[0], scale_y: map.scale[1], offset_x: map.offset[0], offset_y: map.offset[1] })
     }
 
+    async fn fitted(
+        &mut self,
+        this: Resource<FramesHandle>,
+        frames: Vec<u32>,
+        target: Size,
+        fit: Fit,
+        fill: u8,
+        norm: Normalization,
+    ) -> Result<Letterboxed, HostError> {
+        self.touch();
+        let batch = self.table.get(&this)?.batch.clone();
+        let size = core::Size::new(target.width, target.height);
+        let (tensor, map) = self
+            .shared()?
+            .nn
+            .fitted(&batch, &frames, size, core_fit(fit), fill, normalization(&norm), &self.stages)
+            .await
+            .map_err(|e| Error::InvalidArgument(e.to_string()))?;
+        let tensor = self.hand_out(tensor, tensor_bytes(frames.len(), target.width, target.height)).await?;
+        Ok(Letterboxed { tensor, scale_x: map.scale[0], scale_y: map.scale[1], offset_x: map.offset[0], offset_y: map.offset[1] })
+    }
+
     async fn crops(
         &mut self,
         this: Resource<FramesHandle>,
@@ -83,14 +118,31 @@ impl HostFrameBatch for JobState {
     ) -> Result<Resource<TensorHandle>, HostError> {
         self.touch();
         let batch = self.table.get(&this)?.batch.clone();
-        let crops: Vec<core::Crop> = crops
-            .iter()
-            .map(|c| core::Crop { frame: c.frame, center: [c.center_x, c.center_y], side: c.side, rotation: c.rotation })
-            .collect();
+        let crops = self::crops(&crops);
         let tensor = self
             .shared()?
             .nn
             .crops(&batch, &crops, side, normalization(&norm), &self.stages)
+            .await
+            .map_err(|e| Error::InvalidArgument(e.to_string()))?;
+        self.hand_out(tensor, tensor_bytes(crops.len(), side, side)).await
+    }
+
+    async fn blurred_crops(
+        &mut self,
+        this: Resource<FramesHandle>,
+        crops: Vec<Crop>,
+        blur: Vec<f32>,
+        side: u32,
+        norm: Normalization,
+    ) -> Result<Resource<TensorHandle>, HostError> {
+        self.touch();
+        let batch = self.table.get(&this)?.batch.clone();
+        let crops = self::crops(&crops);
+        let tensor = self
+            .shared()?
+            .nn
+            .blurred_crops(&batch, &crops, &blur, side, normalization(&norm), &self.stages)
             .await
             .map_err(|e| Error::InvalidArgument(e.to_string()))?;
         self.hand_out(tensor, tensor_bytes(crops.len(), side, side)).await

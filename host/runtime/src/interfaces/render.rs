@@ -7,7 +7,7 @@ use wasmtime::component::Resource;
 
 use crate::bindings::halfpipe::media::frames::Size;
 use crate::bindings::halfpipe::scene::meshes::{self, HostMeshBatch, Vec3};
-use crate::bindings::halfpipe::scene::render::{self, Drawing, HostCoverage, HostRenderer, Layout, Look, Pinhole, Placement};
+use crate::bindings::halfpipe::scene::render::{self, Drawing, HostCoverage, HostRenderer, Layout, Look, Pinhole, Placement, Shading};
 use crate::error::HostError;
 use crate::resources::{CoverageHandle, FramesHandle, MeshHandle, RendererHandle, TensorHandle};
 use crate::state::{DrawnBatch, JobState};
@@ -48,6 +48,10 @@ impl HostRenderer for JobState {
                 Layout::Overlay => core::Layout::Overlay,
                 Layout::MeshOnly => core::Layout::MeshOnly,
                 Layout::SideBySide => core::Layout::SideBySide,
+            },
+            shading: match look.shading {
+                Shading::Soft => core::Shading::Soft,
+                Shading::Raymond => core::Shading::Raymond,
             },
             opacity: look.opacity,
             supersample: look.supersample,
