@@ -93,7 +93,7 @@ impl Service {
     }
 
     fn queue(&self) -> String {
-        let submission = Submission { spec: spec(), idempotency: None, id: None };
+        let submission = Submission { spec: spec(), idempotency: None, fingerprint: None, id: None };
         self.app.ledger.submit(submission).unwrap().0.id
     }
 
@@ -318,6 +318,54 @@ async fn equal_keys_make_one_job_and_leave_one_copy() {
 }
 
 #[tokio::test]
+async fn a_key_that_comes_again_with_other_wishes_is_refused() {
+    let service = Service::new();
+    let clip = clip(service.folder.path());
+    let mut longer = clip.clone();
+    longer.extend(b"\0\0\0\x08free");
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    let headers = [("content-type", kind.as_str()), ("idempotency-key", "k1")];
+    let send = async |parts: &[Part<'_>]| service.send(request("POST", "/process_video_async", &headers, Body::from(form(parts)))).await;
+    let first = send(&[("video", Some("a.mp4"), &clip), ("batch_size", None, b"4")]).await.json()["job_id"].clone();
+    // the order of fields and the file's name are no wishes
+    let same = send(&[("batch_size", None, b"4"), ("video", Some("b.mp4"), &clip)]).await;
+    assert_eq!((same.status, &same.json()["job_id"]), (StatusCode::ACCEPTED, &first));
+    for other in [
+        &[("video", Some("a.mp4"), longer.as_slice()), ("batch_size", None, b"4".as_slice())][..],
+        &[("video", Some("a.mp4"), &clip), ("batch_size", None, b"8")],
+        &[("video", Some("a.mp4"), &clip), ("batch_size", None, b"4"), ("metadata", None, b"{\"rider\":\"7\"}")],
+    ] {
+        let refused = send(other).await;
+        assert_eq!((refused.status, refused.code().as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));
+        assert!(refused.json()["error"]["message"].as_str().unwrap().contains(first.as_str().unwrap()), "it names the job");
+    }
+    assert_eq!(service.app.store.list("uploads/", None, 10).unwrap().len(), 1, "what was refused is not kept");
+    assert_eq!(service.app.ledger.open_ids().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_one_json_body() {
+    let service = Service::new();
+    service.put("incoming/a.mp4", b"x");
+    service.put("incoming/b.mp4", b"x");
+    let headers = [("content-type", "application/json"), ("idempotency-key", "k2")];
+    let send = async |body: Value| service.send(request("POST", "/process_video_async", &headers, Body::from(body.to_string()))).await;
+    let first = send(json!({ "input": "incoming/a.mp4", "options": { "a": 1, "b": 2 } })).await.json()["job_id"].clone();
+    let again = send(json!({ "options": { "b": 2, "a": 1 }, "input": "incoming/a.mp4" })).await;
+    assert_eq!((again.status, &again.json()["job_id"]), (StatusCode::ACCEPTED, &first));
+    for other in [
+        json!({ "input": "incoming/b.mp4", "options": { "a": 1, "b": 2 } }),
+        json!({ "input": "incoming/a.mp4", "options": { "a": 1 } }),
+        json!({ "input": "incoming/a.mp4", "options": { "a": 1, "b": 2 }, "output_prefix": "mine/" }),
+    ] {
+        let refused = send(other).await;
+        assert_eq!((refused.status, refused.code().as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));
+    }
+    let shown = service.get(&format!("/jobs/{}", first.as_str().unwrap())).await.json();
+    assert!(shown.get("fingerprint").is_none() && shown.get("idempotency").is_none(), "{shown}");
+}
+
+#[tokio::test]
 async fn json_jobs_are_checked() {
     let service = Service::new();
     service.put("incoming/a.mp4", b"x");
@@ -360,6 +408,26 @@ async fn a_full_queue_says_when_to_come_back() {
     let answer = service.post_json(&json!({ "input": "incoming/a.mp4" })).await;
     assert_eq!((answer.status, answer.code().as_str()), (StatusCode::TOO_MANY_REQUESTS, "queue_full"));
     assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told_before_the_video_is_taken() {
+    let service = Service::with(|c| c.most_waiting = 2);
+    let clip = clip(service.folder.path());
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    let known = [("content-type", kind.as_str()), ("idempotency-key", "known")];
+    let whole = || Body::from(form(&[("video", Some("a.mp4"), &clip)]));
+    let first = service.send(request("POST", "/process_video_async", &known, whole())).await.json();
+    service.queue();
+    for path in ["/process_video", "/process_video_async"] {
+        // whoever reads this body waits for ever
+        let endless = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let answer = service.send(request("POST", path, &[("content-type", &kind)], endless)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::TOO_MANY_REQUESTS, "queue_full"), "{path}");
+        assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+    }
+    let again = service.send(request("POST", "/process_video_async", &known, whole())).await;
+    assert_eq!((again.status, &again.json()["job_id"]), (StatusCode::ACCEPTED, &first["job_id"]), "a job that is there is found");
 }
 
 #[tokio::test]

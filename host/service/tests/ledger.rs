@@ -27,6 +27,7 @@ fn submission(key: Option<&str>) -> Submission {
             webhook: None,
         },
         idempotency: key.map(str::to_owned),
+        fingerprint: None,
         id: None,
     }
 }

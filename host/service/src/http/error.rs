@@ -152,6 +152,7 @@ impl From<LedgerError> for ApiError {
             LedgerError::Full { .. } => {
                 Self { retry_after: Some(COME_BACK), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", e.to_string()) }
             }
+            LedgerError::KeyReused { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", e.to_string()),
             LedgerError::LeaseLost { .. } => Self::new(StatusCode::CONFLICT, "changed", e.to_string()),
             LedgerError::Contended(_) => Self::unavailable("contended", e.to_string()),
             LedgerError::Store(e) => e.into(),

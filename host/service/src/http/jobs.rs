@@ -26,10 +26,11 @@ pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/job_status/{id}", get(job_status)).route("/jobs", get(list)).route("/jobs/{id}", get(job).delete(cancel))
 }
 
-/// The record as clients see it: without the lease and the digest of its key, which are the service's own business.
+/// The record as clients see it: without the lease and the digests of key and wishes, which are the service's own business.
 fn shown(mut record: Record) -> Record {
     record.lease = None;
     record.idempotency = None;
+    record.fingerprint = None;
     record
 }
 

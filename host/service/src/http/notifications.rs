@@ -244,7 +244,7 @@ async fn submit(app: &Arc<App>, host: &Host, event: &ObjectEvent, job: PlannedJo
         metadata: std::collections::BTreeMap::new(),
         webhook: None,
     };
-    let (record, new) = app.submit(Submission { spec, idempotency: Some(identity.to_string()), id: None }).await?;
+    let (record, new) = app.submit(Submission { spec, idempotency: Some(identity.to_string()), fingerprint: None, id: None }).await?;
     Ok(Ok((record.id, new)))
 }
 

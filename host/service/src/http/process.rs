@@ -147,6 +147,9 @@ async fn take_form(app: &Arc<App>, request: Request) -> Result<(HeaderMap, uploa
         return Err(wrong_type());
     }
     let headers = request.headers().clone();
+    // told before the video is sent: a client that asks for leave to send (Expect: 100-continue) gets none
+    let key = submit::idempotency(&headers)?;
+    app.blocking(move |app| app.ledger.check_room(key.as_deref())).await?;
     let parts = Multipart::from_request(request, app).await.map_err(|e| ApiError::bad_request("bad_form", e.body_text()))?;
     let form = upload::receive(app, &headers, parts).await?;
     Ok((headers, form))
@@ -157,9 +160,11 @@ async fn take_form(app: &Arc<App>, request: Request) -> Result<(HeaderMap, uploa
 /// The job goes on when the caller hangs up; `GET /jobs` finds it.
 #[utoipa::path(
     post, path = "/process_video", tag = "jobs", operation_id = "process_video",
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Equal keys make one job")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Equal keys make one job; one that comes with another body is refused")),
     request_body(content = VideoForm, content_type = "multipart/form-data"),
-    responses((status = 200, description = "Done", body = ProcessAnswer)),
+    responses((status = 200, description = "Done", body = ProcessAnswer),
+              (status = 422, description = "`idempotency_key_reused`, or a body that is not as described"),
+              (status = 429, description = "`queue_full`: told before the video is taken")),
 )]
 pub async fn process_video(State(app): State<Arc<App>>, request: Request) -> Result<Json<ProcessAnswer>, ApiError> {
     let (headers, form) = take_form(&app, request).await?;
@@ -200,9 +205,11 @@ async fn wait(app: &Arc<App>, mut record: Record) -> Result<Record, ApiError> {
 /// Accepts a job: a form with a video, or JSON that names one in the store.
 #[utoipa::path(
     post, path = "/process_video_async", tag = "jobs", operation_id = "process_video_async",
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Equal keys make one job")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Equal keys make one job; one that comes with another body is refused")),
     request_body(content((VideoForm = "multipart/form-data"), (JobRequest = "application/json"))),
-    responses((status = 202, description = "Accepted", body = AcceptAnswer)),
+    responses((status = 202, description = "Accepted", body = AcceptAnswer),
+              (status = 422, description = "`idempotency_key_reused`, or a body that is not as described"),
+              (status = 429, description = "`queue_full`: told before the video is taken")),
 )]
 pub async fn process_video_async(State(app): State<Arc<App>>, request: Request) -> Result<(StatusCode, Json<AcceptAnswer>), ApiError> {
     let record = if content_type(&request).starts_with("multipart/form-data") {

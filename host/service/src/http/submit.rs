@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use halfpipe_store::{Key, PutMode, StoreError};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::App;
@@ -14,7 +15,7 @@ use crate::config::Config;
 use crate::engines::EngineStatus;
 use crate::http::ApiError;
 use crate::http::upload::Form;
-use crate::jobs::ledger::new_id;
+use crate::jobs::ledger::{hex, new_id};
 use crate::jobs::{Record, Spec, Submission, Wanted};
 
 /// Longest Idempotency-Key.
@@ -184,7 +185,7 @@ async fn check_pipeline(app: &Arc<App>, pipeline: &str, options: &Map<String, Va
 }
 
 /// The request's Idempotency-Key.
-fn idempotency(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+pub(super) fn idempotency(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let fits = value.to_str().ok().filter(|t| (1..=MOST_KEY).contains(&t.len()));
     let text = fits.ok_or_else(|| {
@@ -192,6 +193,33 @@ fn idempotency(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     })?;
     // upload events have identities of their own
     Ok(Some(format!("client:{text}")))
+}
+
+/// Digest of what a client asks for: everything of the specification, with input and output prefix as the client named them.
+fn fingerprint(spec: &Spec, input: &str, output_prefix: &str) -> String {
+    let wishes = serde_json::json!([
+        input,
+        output_prefix,
+        spec.pipeline,
+        sorted(&Value::Object(spec.options.clone())),
+        spec.batch,
+        spec.outputs,
+        spec.metadata,
+        spec.webhook,
+    ]);
+    hex(&Sha256::digest(wishes.to_string().as_bytes()))
+}
+
+/// The same value with the names of objects in order, so that the order in which a client wrote them does not matter.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<&String, Value> = map.iter().map(|(name, value)| (name, sorted(value))).collect();
+            ordered.into_iter().map(|(name, value)| (name.clone(), value)).collect()
+        }
+        Value::Array(list) => list.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 /// Submits a job on a video that came with the request. A request that was seen before gives the job it made then.
@@ -202,11 +230,18 @@ pub(super) async fn of_form(app: &Arc<App>, headers: &HeaderMap, form: Form) -> 
     let input = Key::new(format!("{}{id}/{}", Config::UPLOADS_PREFIX, form.name))?;
     let prefix = format!("{}{id}/", Config::RESULTS_PREFIX);
     let spec = spec(app, wishes, input.to_string(), prefix).await?;
+    // the id is drawn anew for each request, the bytes and the wishes are the client's
+    let fingerprint = form.sha256.as_ref().map(|sha256| fingerprint(&spec, &format!("sha256:{sha256}"), ""));
+    if let (Some(key), Some(wishes)) = (key.clone(), fingerprint.clone())
+        && let Some(former) = app.blocking(move |app| app.ledger.former(&key, Some(&wishes))).await?
+    {
+        return Ok(former);
+    }
     crate::http::upload::check_video(&form).await?;
     let (at, path) = (input.clone(), form.video.clone());
     let meta = app.blocking(move |app| app.store.put_file(&at, &path, PutMode::Create)).await?;
     let spec = Spec { input_etag: Some(meta.etag), input_owned: true, ..spec };
-    let submitted = app.submit(Submission { spec, idempotency: key, id: Some(id) }).await;
+    let submitted = app.submit(Submission { spec, idempotency: key, fingerprint, id: Some(id) }).await;
     if !matches!(&submitted, Ok((record, _)) if record.spec.input == input.as_str()) {
         // no job has this copy
         if let Err(error) = app.blocking(move |app| app.store.delete(&input)).await {
@@ -221,6 +256,7 @@ pub(super) async fn of_request(app: &Arc<App>, headers: &HeaderMap, request: Job
     let key = idempotency(headers)?;
     let id = new_id();
     let input = free_key("input", &request.input)?;
+    let asked_prefix = request.output_prefix.clone().unwrap_or_default();
     let prefix = match request.output_prefix {
         None => format!("{}{id}/", Config::RESULTS_PREFIX),
         Some(prefix) => {
@@ -246,6 +282,12 @@ pub(super) async fn of_request(app: &Arc<App>, headers: &HeaderMap, request: Job
         webhook: request.webhook,
     };
     let spec = spec(app, wishes, input.to_string(), prefix).await?;
+    let fingerprint = key.is_some().then(|| fingerprint(&spec, &spec.input, &asked_prefix));
+    if let (Some(key), Some(wishes)) = (key.clone(), fingerprint.clone())
+        && let Some(former) = app.blocking(move |app| app.ledger.former(&key, Some(&wishes))).await?
+    {
+        return Ok(former);
+    }
     let at = input.clone();
     let found = app.blocking(move |app| match app.store.head(&at) {
         Ok(meta) => Ok(Some(meta)),
@@ -260,7 +302,7 @@ pub(super) async fn of_request(app: &Arc<App>, headers: &HeaderMap, request: Job
         return Err(ApiError::bad_request("video_empty", format!("{input} is empty (0 bytes); upload it again")));
     }
     let spec = Spec { input_etag: Some(meta.etag), ..spec };
-    Ok(app.submit(Submission { spec, idempotency: key, id: Some(id) }).await?.0)
+    Ok(app.submit(Submission { spec, idempotency: key, fingerprint, id: Some(id) }).await?.0)
 }
 
 /// A key that clients may name: any but the service's own records.
@@ -292,6 +334,29 @@ mod tests {
         for bad in [0, 65, -1, i64::MAX] {
             assert_eq!(checked_size("batch_size", "bad_batch_size", Some(bad), 8).unwrap_err().code, "bad_batch_size");
         }
+    }
+
+    #[test]
+    fn equal_wishes_have_one_fingerprint_whatever_their_order() {
+        let options = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
+        let spec = |options, batch| Spec {
+            pipeline: "overlay".into(),
+            input: "a.mp4".into(),
+            input_etag: None,
+            input_owned: false,
+            output_prefix: format!("results/{}/", new_id()),
+            options,
+            batch,
+            outputs: Wanted::default(),
+            metadata: BTreeMap::new(),
+            webhook: None,
+        };
+        let one = fingerprint(&spec(options(r#"{"a":{"x":1,"y":2},"b":[1,2]}"#), 8), "a.mp4", "");
+        assert_eq!(one, fingerprint(&spec(options(r#"{"b":[1,2],"a":{"y":2,"x":1}}"#), 8), "a.mp4", ""));
+        assert_ne!(one, fingerprint(&spec(options(r#"{"b":[2,1],"a":{"y":2,"x":1}}"#), 8), "a.mp4", ""));
+        assert_ne!(one, fingerprint(&spec(options(r#"{"a":{"x":1,"y":2},"b":[1,2]}"#), 4), "a.mp4", ""));
+        assert_ne!(one, fingerprint(&spec(options(r#"{"a":{"x":1,"y":2},"b":[1,2]}"#), 8), "b.mp4", ""));
+        assert_ne!(one, fingerprint(&spec(options(r#"{"a":{"x":1,"y":2},"b":[1,2]}"#), 8), "a.mp4", "mine/"));
     }
 
     #[test]

@@ -10,10 +10,12 @@ use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::http::{HeaderMap, StatusCode, header};
 use halfpipe_media::{MediaError, Tools};
+use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
 use crate::http::ApiError;
+use crate::jobs::ledger::hex;
 use crate::jobs::work::spool_folder;
 use crate::{App, Config};
 
@@ -37,6 +39,8 @@ pub(super) struct Form {
     pub name: String,
     /// The texts by field name.
     pub texts: BTreeMap<String, String>,
+    /// Digest of the video, of a request with an Idempotency-Key.
+    pub sha256: Option<String>,
     /// Holds the video; it goes with this.
     _folder: tempfile::TempDir,
 }
@@ -122,6 +126,7 @@ pub(super) async fn receive(app: &Arc<App>, headers: &HeaderMap, mut parts: Mult
     look_at_disk(folder.path(), announced.unwrap_or(0), config.disk_reserve_bytes)?;
     let mut texts = BTreeMap::new();
     let mut video = None;
+    let mut sum = headers.contains_key("idempotency-key").then(Sha256::new);
     while let Some(field) = within(config.body_pause, parts.next_field()).await? {
         let name = field.name().unwrap_or_default().to_owned();
         if name == "video" {
@@ -130,7 +135,7 @@ pub(super) async fn receive(app: &Arc<App>, headers: &HeaderMap, mut parts: Mult
             }
             let kept = safe_name(field.file_name().unwrap_or_default());
             let path = folder.path().join("upload");
-            write(config, field, &path, folder.path()).await?;
+            write(config, field, &path, folder.path(), sum.as_mut()).await?;
             video = Some((path, kept));
         } else if FIELDS.contains(&name.as_str()) {
             let text = text(config, field, &name).await?;
@@ -145,11 +150,11 @@ pub(super) async fn receive(app: &Arc<App>, headers: &HeaderMap, mut parts: Mult
     let Some((video, name)) = video else {
         return Err(ApiError::bad_request("video_missing", "the form has no field `video`; send the file under that name"));
     };
-    Ok(Form { video, name, texts, _folder: folder })
+    Ok(Form { video, name, texts, sha256: sum.map(|sum| hex(&sum.finalize())), _folder: folder })
 }
 
 /// Writes a field to a file as it arrives.
-async fn write(config: &Config, mut field: Field<'_>, path: &Path, folder: &Path) -> Result<(), ApiError> {
+async fn write(config: &Config, mut field: Field<'_>, path: &Path, folder: &Path, mut sum: Option<&mut Sha256>) -> Result<(), ApiError> {
     let mut file = File::create(path).await.map_err(|e| spool_error(&e))?;
     let (mut size, mut looked) = (0_u64, 0_u64);
     while let Some(piece) = within(config.body_pause, field.chunk()).await? {
@@ -160,6 +165,9 @@ async fn write(config: &Config, mut field: Field<'_>, path: &Path, folder: &Path
         if size - looked >= LOOK_EVERY {
             looked = size;
             look_at_disk(folder, 0, config.disk_reserve_bytes)?;
+        }
+        if let Some(sum) = sum.as_mut() {
+            sum.update(&piece);
         }
         file.write_all(&piece).await.map_err(|e| spool_error(&e))?;
     }

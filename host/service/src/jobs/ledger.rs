@@ -42,6 +42,12 @@ pub enum LedgerError {
         /// Jobs that wait.
         waiting: usize,
     },
+    /// An idempotency key that made a job of other wishes.
+    #[error("this key belongs to job {id}, which was submitted with another body or other options; use a new key for a new job")]
+    KeyReused {
+        /// The job that the key made.
+        id: String,
+    },
     /// A record cannot be read.
     #[error("the record of job {id} cannot be read ({message}); remove {key} if it is not a job's")]
     Corrupt {
@@ -179,23 +185,44 @@ impl Ledger {
         Ok(())
     }
 
-    /// Puts a new job in the queue, or finds the one that the same idempotency key made before. The flag says whether it is new.
+    /// Whether a submission would be taken in now: the queue has room, or the idempotency key has made its job already. To be asked
+    /// before an upload is taken; [`Ledger::submit`] decides.
     ///
     /// # Errors
     /// [`LedgerError::Full`], [`LedgerError::Store`].
+    pub fn check_room(&self, idempotency: Option<&str>) -> Result<(), LedgerError> {
+        if let Some(text) = idempotency
+            && self.by_key(&digest(text))?.is_some()
+        {
+            return Ok(());
+        }
+        let waiting = self.open_ids()?.len();
+        if waiting >= self.most_waiting { Err(LedgerError::Full { waiting }) } else { Ok(()) }
+    }
+
+    /// The job that an idempotency key made before for the same wishes.
+    ///
+    /// # Errors
+    /// [`LedgerError::KeyReused`] where the wishes were others, [`LedgerError::Store`].
+    pub fn former(&self, idempotency: &str, fingerprint: Option<&str>) -> Result<Option<Record>, LedgerError> {
+        self.by_key(&digest(idempotency))?.map(|former| same_wishes(former, fingerprint)).transpose()
+    }
+
+    /// Puts a new job in the queue, or finds the one that the same idempotency key made before. The flag says whether it is new.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`], [`LedgerError::KeyReused`], [`LedgerError::Store`].
     pub fn submit(&self, submission: Submission) -> Result<(Record, bool), LedgerError> {
-        let digest = submission.idempotency.map(|text| hex(&Sha256::digest(text.as_bytes())));
-        if let Some(digest) = &digest
-            && let Some(former) = self.by_key(digest)?
+        let fingerprint = submission.fingerprint;
+        if let Some(text) = &submission.idempotency
+            && let Some(former) = self.former(text, fingerprint.as_deref())?
         {
             return Ok((former, false));
         }
-        let waiting = self.open_ids()?.len();
-        if waiting >= self.most_waiting {
-            return Err(LedgerError::Full { waiting });
-        }
+        self.check_room(None)?;
         let id = submission.id.unwrap_or_else(new_id);
-        let record = Record::new(id, submission.spec, digest.clone(), now_ms());
+        let digest = submission.idempotency.as_deref().map(digest);
+        let record = Record { idempotency: digest.clone(), fingerprint: fingerprint.clone(), ..Record::new(id, submission.spec, now_ms()) };
         if let Some(digest) = &digest {
             // the key is claimed before there is a record: of two equal submissions one gets it, and the other its job
             let claim = self.key("keys", digest)?;
@@ -203,12 +230,13 @@ impl Ledger {
                 Ok(_) => {}
                 Err(StoreError::AlreadyExists { .. }) => {
                     if let Some(former) = self.by_key(digest)? {
-                        return Ok((former, false));
+                        return Ok((same_wishes(former, fingerprint.as_deref())?, false));
                     }
                     // claimed by someone who has not put the record yet, or died before: make the job under the claimed id
                     let (bytes, _) = self.store.read(&claim, MOST_RECORD_BYTES)?;
                     let id = String::from_utf8_lossy(&bytes).into_owned();
-                    return self.open(Record { id, ..record });
+                    let (record, new) = self.open(Record { id, ..record })?;
+                    return Ok((same_wishes(record, fingerprint.as_deref())?, new));
                 }
                 Err(e) => return Err(e.into()),
             }
@@ -472,6 +500,19 @@ impl Ledger {
             }
             Ok(true)
         })
+    }
+}
+
+/// What an idempotency key is filed under.
+fn digest(idempotency: &str) -> String {
+    hex(&Sha256::digest(idempotency.as_bytes()))
+}
+
+/// The job of a key, if it does what is asked for now.
+fn same_wishes(former: Record, fingerprint: Option<&str>) -> Result<Record, LedgerError> {
+    match (&former.fingerprint, fingerprint) {
+        (Some(then), Some(now)) if then != now => Err(LedgerError::KeyReused { id: former.id }),
+        _ => Ok(former),
     }
 }
 

@@ -215,6 +215,9 @@ pub struct Record {
     /// Digest of what identifies the submission; equal submissions are one job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<String>,
+    /// Digest of what was asked for, so that a key that comes again with other wishes is noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// A job to be.
@@ -224,6 +227,9 @@ pub struct Submission {
     pub spec: Spec,
     /// What identifies it (an Idempotency-Key, or bucket + key + version + options + digests); none for always a new job.
     pub idempotency: Option<String>,
+    /// Digest of everything that was asked for, where `idempotency` does not say it itself: the same key with another one is an
+    /// error.
+    pub fingerprint: Option<String>,
     /// The id, where it had to be known before (because the input lies under it); none for a new one.
     pub id: Option<String>,
 }
@@ -231,7 +237,7 @@ pub struct Submission {
 impl Record {
     /// A queued job.
     #[must_use]
-    pub fn new(id: String, spec: Spec, idempotency: Option<String>, now_ms: u64) -> Self {
+    pub fn new(id: String, spec: Spec, now_ms: u64) -> Self {
         Self {
             version: VERSION,
             id,
@@ -250,7 +256,8 @@ impl Record {
             outputs: Vec::new(),
             report: None,
             error: None,
-            idempotency,
+            idempotency: None,
+            fingerprint: None,
         }
     }
 

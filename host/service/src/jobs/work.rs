@@ -450,7 +450,7 @@ mod tests {
             metadata: std::collections::BTreeMap::new(),
             webhook: None,
         };
-        app.ledger.submit(crate::jobs::Submission { spec, idempotency: None, id: None }).unwrap();
+        app.ledger.submit(crate::jobs::Submission { spec, idempotency: None, fingerprint: None, id: None }).unwrap();
         let first = app.ledger.claim("first", 9, &[]).unwrap().unwrap();
         (Arc::clone(&app), first, next_owner(&app))
     }
