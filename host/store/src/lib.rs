@@ -15,6 +15,7 @@
 //! only speak S3, and presigned addresses without S3, are served by [`EmbeddedServer`], which keeps its objects in a
 //! [`DirectoryStore`].
 
+mod aws;
 pub mod conformance;
 mod directory;
 mod error;
@@ -30,6 +31,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub use aws::AwsAccess;
 pub use directory::DirectoryStore;
 pub use error::StoreError;
 pub use key::{Key, KeyError, MAX_KEY_BYTES};

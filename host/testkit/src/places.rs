@@ -44,7 +44,7 @@ pub fn guest(name: &str) -> PathBuf {
 }
 
 /// The user cache of this project.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let base =
         std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     base.unwrap_or_else(|| PathBuf::from(".cache")).join("halfpipe")

@@ -6,6 +6,7 @@ use crate::repository::{Dependency, Member, assert_none, members, root};
 const LAYERS: &[&[&str]] = &[
     &["halfpipe-core", "halfpipe-kit"],
     &["halfpipe-media", "halfpipe-nn", "halfpipe-render", "halfpipe-store", "halfpipe-motion"],
+    &["halfpipe-queue"],
     &["halfpipe-runtime"],
     &["halfpipe-service"],
     &["halfpipe-cli", "halfpipe-lambda"],
@@ -19,7 +20,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ort", &["halfpipe-nn"]),
     ("wgpu", &["halfpipe-render"]),
     ("ffmpeg-sidecar", &["halfpipe-media"]),
-    ("aws-*", &["halfpipe-store"]),
+    ("aws-*", &["halfpipe-store", "halfpipe-queue"]),
     ("wasmtime", &["halfpipe-runtime"]),
     ("wasmtime-*", &["halfpipe-runtime"]),
     ("s3s*", &["halfpipe-store"]),

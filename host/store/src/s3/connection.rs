@@ -4,24 +4,17 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{Builder as Settings, Credentials};
+use aws_sdk_s3::config::Builder as Settings;
 use aws_sdk_s3::primitives::DateTime;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::{Fault, S3Config};
-use crate::{Key, ObjectMeta, StoreError};
+use crate::aws::timeouts;
+use crate::{AwsAccess, Key, ObjectMeta, StoreError};
 
 /// Threads of the executor: they only move bytes between sockets and buffers.
 const WORKERS: usize = 2;
-/// Attempts at a request, with growing, jittered pauses between.
-const ATTEMPTS: u32 = 4;
-/// Time to reach the server.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Time for one attempt, up to the first byte of the answer.
 const ATTEMPT: Duration = Duration::from_secs(60);
 /// The same where the request carries a part of an object, or the server joins parts. A stalled stream is given up earlier.
@@ -130,27 +123,9 @@ pub(super) fn patient() -> Settings {
     Settings::new().timeout_config(timeouts(TRANSFER))
 }
 
-fn timeouts(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(attempt).operation_attempt_timeout(attempt).build()
-}
-
 async fn client(config: &S3Config) -> Client {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-        .timeout_config(timeouts(ATTEMPT));
-    let region = config.region.clone().or_else(|| config.endpoint.is_some().then(|| "us-east-1".to_string()));
-    if let Some(region) = region {
-        loader = loader.region(Region::new(region));
-    }
-    if let Some((key, secret)) = &config.credentials {
-        loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "halfpipe"));
-    }
-    if let Some(endpoint) = &config.endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
-    let settings = Settings::from(&loader.load().await).force_path_style(config.force_path_style);
+    let access = AwsAccess { endpoint: config.endpoint.clone(), region: config.region.clone(), credentials: config.credentials.clone() };
+    let settings = Settings::from(&access.load(ATTEMPT).await).force_path_style(config.force_path_style);
     Client::from_conf(settings.build())
 }
 
