@@ -217,6 +217,23 @@ pub enum GuestCommand {
         #[command(flatten)]
         places: Places,
     },
+    /// Compile components ahead of time, so that the next start of the program does not wait for the compiler
+    ///
+    /// The files are used only by this version of the program, for exactly these components, on this kind of processor; a component
+    /// that was exchanged since is compiled as ever.
+    ///
+    /// Example: halfpipe guest precompile            (all in the guests' folder, beside the program)
+    #[command(verbatim_doc_comment)]
+    Precompile {
+        /// Names in the guests' folder, or .wasm files; everything in the folder where none
+        pipelines: Vec<String>,
+        /// Folder to write to [default: `precompiled` beside this program]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Where things are
+        #[command(flatten)]
+        places: Places,
+    },
     /// The components in the guests' folder
     List {
         /// Where things are

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use halfpipe_runtime::{Guest, Limits, Sandbox};
+use anyhow::Context;
+use halfpipe_runtime::{Guest, Limits, Precompiled, RuntimeError, Sandbox};
 use serde_json::{Value, json};
 
 use crate::args::{GuestArgs, GuestCommand};
@@ -19,13 +20,14 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 pub fn guest(args: &GuestArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let limits = Limits::default();
-    let sandbox = Sandbox::new(&limits)?;
+    let sandbox = Sandbox::new(&limits, None)?;
     match &args.command {
         GuestCommand::Inspect { pipeline, json, places } => {
             let file = halfpipe_runtime::host::find_guest(pipeline, &places.guests_dir()?)?;
             let guest = runtime.block_on(Guest::load(&sandbox, &limits, &file))?;
             inspect(&guest, *json)
         }
+        GuestCommand::Precompile { pipelines, out, places } => precompile(&sandbox, pipelines, out.as_deref(), &places.guests_dir()?),
         GuestCommand::List { places } => {
             for file in files(&places.guests_dir()?) {
                 match runtime.block_on(Guest::load(&sandbox, &limits, &file)) {
@@ -36,6 +38,30 @@ pub fn guest(args: &GuestArgs) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Compiles the components named (all of the folder where none) into `out`, or beside this program.
+fn precompile(sandbox: &Sandbox, names: &[String], out: Option<&Path>, guests: &Path) -> anyhow::Result<()> {
+    let wanted = if names.is_empty() {
+        files(guests)
+    } else {
+        names.iter().map(|name| halfpipe_runtime::host::find_guest(name, guests)).collect::<Result<_, _>>()?
+    };
+    anyhow::ensure!(!wanted.is_empty(), "there is no component in {}; give --guests DIR or the .wasm files", guests.display());
+    let folder = match out {
+        Some(folder) => folder.to_owned(),
+        None => {
+            let program = std::env::current_exe().context("cannot tell where this program is; give --out DIR")?;
+            program.parent().context("cannot tell where this program is; give --out DIR")?.join("precompiled")
+        }
+    };
+    let precompiled = Precompiled::new(folder);
+    for path in wanted {
+        let bytes = std::fs::read(&path).map_err(|source| RuntimeError::GuestFile { path: path.clone(), source })?;
+        let file = precompiled.write(sandbox.engine(), &path, &bytes)?;
+        println!("{} -> {}", path.display(), file.display());
+    }
+    Ok(())
 }
 
 fn inspect(guest: &Guest, as_json: bool) -> anyhow::Result<()> {

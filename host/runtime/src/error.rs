@@ -116,6 +116,14 @@ pub enum FaultKind {
 /// Why the runtime could not start, load a guest or finish a job.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
+    /// A component compiled ahead of time cannot be put where it belongs.
+    #[error("cannot write {path}: {source}; give a folder that can be written to with --out", path = .path.display())]
+    Precompiled {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A guest component file cannot be read.
     #[error("cannot read the guest component {path}: {source}; give the path of a .wasm component")]
     GuestFile {
@@ -236,7 +244,7 @@ impl RuntimeError {
             Self::Catalog(_) => FaultKind::BadModel,
             Self::Cancelled => FaultKind::Cancelled,
             Self::Reported { kind, .. } => *kind,
-            Self::Output { .. } | Self::Nn(_) | Self::Render(_) => FaultKind::Environment,
+            Self::Output { .. } | Self::Precompiled { .. } | Self::Nn(_) | Self::Render(_) => FaultKind::Environment,
             Self::Media(MediaError::ToolMissing { .. } | MediaError::ToolTooOld { .. } | MediaError::ToolLacks { .. }) => {
                 FaultKind::Environment
             }

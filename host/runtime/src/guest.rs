@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Store;
-use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::bindings::exports::halfpipe::job::runner;
@@ -28,6 +27,8 @@ pub struct Guest {
     pub sha256: String,
     /// Size of the file in bytes.
     pub bytes: u64,
+    /// Whether it had been compiled ahead of time; see [`crate::precompiled`].
+    pub precompiled: bool,
     /// What it says of itself.
     pub description: Description,
     /// Interfaces it imports, with versions.
@@ -54,7 +55,8 @@ impl Guest {
         if !bytes.starts_with(b"\0asm") {
             return Err(RuntimeError::GuestInvalid { path: path.to_owned(), message: "it is not WebAssembly".into() });
         }
-        let component = Component::new(sandbox.engine(), &bytes).map_err(invalid)?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let (component, precompiled) = sandbox.component(&bytes, &sha256).map_err(invalid)?;
         let ty = component.component_type();
         let names = |items: &mut dyn Iterator<Item = (String, ComponentItem)>| items.map(|(n, _)| n).collect::<Vec<_>>();
         let imports = names(&mut ty.imports(sandbox.engine()).map(|(n, i)| (n.to_owned(), i.ty)));
@@ -62,8 +64,9 @@ impl Guest {
         let pre = sandbox.linker().instantiate_pre(&component).and_then(PipelinePre::new).map_err(invalid)?;
         let mut guest = Self {
             path: path.to_owned(),
-            sha256: hex(&Sha256::digest(&bytes)),
+            sha256,
             bytes: bytes.len() as u64,
+            precompiled,
             description: Description {
                 name: path.file_stem().and_then(|s| s.to_str()).unwrap_or("guest").to_owned(),
                 version: String::new(),

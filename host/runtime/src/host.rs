@@ -1,6 +1,5 @@
 //! What all jobs of a process share: engines, models, the sandbox, loaded guests.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use halfpipe_render::{AdapterChoice, DrawLane, LaneConfig};
 use crate::error::RuntimeError;
 use crate::guest::Guest;
 use crate::limits::Limits;
+use crate::precompiled::Precompiled;
 use crate::sandbox::Sandbox;
 use crate::state::Shared;
 
@@ -33,10 +33,13 @@ pub struct HostConfig {
     pub adapter: AdapterChoice,
     /// Limits of each job's guest.
     pub limits: Limits,
+    /// Components compiled ahead of time, if there are any.
+    pub precompiled: Option<Precompiled>,
 }
 
 impl HostConfig {
-    /// The engines that are there, all cores, the usual limits; for this catalog with its files in `models_dir`.
+    /// The engines that are there, all cores, the usual limits, precompiled components beside the program; for this catalog with
+    /// its files in `models_dir`.
     #[must_use]
     pub fn new(catalog: Catalog, models_dir: PathBuf) -> Self {
         Self {
@@ -47,6 +50,7 @@ impl HostConfig {
             intra_threads: None,
             adapter: AdapterChoice::Auto,
             limits: Limits::default(),
+            precompiled: Precompiled::beside_program(),
         }
     }
 }
@@ -65,7 +69,7 @@ impl Host {
     /// # Errors
     /// What is missing and what to do about it: ffmpeg, the ONNX Runtime library, the device, an adapter.
     pub fn start(config: HostConfig) -> Result<Self, RuntimeError> {
-        let sandbox = Sandbox::new(&config.limits)?;
+        let sandbox = Sandbox::new(&config.limits, config.precompiled)?;
         let tools = Tools::find()?;
         let draw = DrawLane::start(LaneConfig { adapter: config.adapter, ..LaneConfig::default() })?;
         let nn = NnLane::start(NnConfig {
@@ -76,8 +80,7 @@ impl Host {
             models_dir: config.models_dir.clone(),
             clock: StageClock::default(),
         })?;
-        let shared =
-            Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Arc::default() };
+        let shared = Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Arc::default() };
         Ok(Self { sandbox, shared: Arc::new(shared), limits: config.limits })
     }
 

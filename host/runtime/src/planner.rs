@@ -8,7 +8,6 @@ use std::time::Duration;
 use halfpipe_store::Key;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
 
 use crate::bindings::planner::PlannerPre;
 use crate::bindings::planner::exports::halfpipe::job::planning as wit;
@@ -92,6 +91,8 @@ pub struct Planner {
     pub sha256: String,
     /// Size of the file in bytes.
     pub bytes: u64,
+    /// Whether it had been compiled ahead of time; see [`crate::precompiled`].
+    pub precompiled: bool,
     name: String,
     pre: PlannerPre<JobState>,
 }
@@ -114,7 +115,8 @@ impl Planner {
         if !bytes.starts_with(b"\0asm") {
             return Err(invalid("it is not WebAssembly".into()));
         }
-        let component = Component::new(sandbox.engine(), &bytes).map_err(|e| invalid(format!("{e:#}")))?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let (component, precompiled) = sandbox.component(&bytes, &sha256).map_err(|e| invalid(format!("{e:#}")))?;
         let ty = component.component_type();
         let exports: Vec<&str> = ty.exports(sandbox.engine()).map(|(name, _)| name).collect();
         if !exports.contains(&PLANNING) {
@@ -124,8 +126,9 @@ impl Planner {
         let pre = sandbox.planner_linker().instantiate_pre(&component).and_then(PlannerPre::new).map_err(|e| invalid(format!("{e:#}")))?;
         Ok(Arc::new(Self {
             path: path.to_owned(),
-            sha256: hex(&Sha256::digest(&bytes)),
+            sha256,
             bytes: bytes.len() as u64,
+            precompiled,
             name: path.file_stem().and_then(|s| s.to_str()).unwrap_or("planner").to_owned(),
             pre,
         }))

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::bindings::Pipeline;
 use crate::error::RuntimeError;
 use crate::limits::Limits;
+use crate::precompiled::Precompiled;
 use crate::state::JobState;
 
 /// How often a running guest gives the thread back, so that limits and stop requests are seen.
@@ -21,14 +22,16 @@ pub struct Sandbox {
     engine: Engine,
     linker: std::sync::Arc<Linker<JobState>>,
     planner_linker: std::sync::Arc<Linker<JobState>>,
+    precompiled: Option<Precompiled>,
 }
 
 impl Sandbox {
-    /// Starts the engine and its clock thread.
+    /// Starts the engine and its clock thread. Components are taken from `precompiled` where it has them in a form that fits, and
+    /// compiled where not.
     ///
     /// # Errors
     /// [`RuntimeError::Engine`] where the system does not give enough address space or threads.
-    pub fn new(limits: &Limits) -> Result<Self, RuntimeError> {
+    pub fn new(limits: &Limits, precompiled: Option<Precompiled>) -> Result<Self, RuntimeError> {
         let fault = |e: wasmtime::Error| RuntimeError::Engine(format!("{e:#}"));
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(MOST_INSTANCES)
@@ -62,13 +65,22 @@ impl Sandbox {
                 }
             })
             .map_err(|e| RuntimeError::Engine(format!("cannot start the clock thread: {e}")))?;
-        Ok(Self { engine, linker: std::sync::Arc::new(linker), planner_linker: std::sync::Arc::new(planner_linker) })
+        let (linker, planner_linker) = (std::sync::Arc::new(linker), std::sync::Arc::new(planner_linker));
+        Ok(Self { engine, linker, planner_linker, precompiled })
     }
 
     /// The engine.
     #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The component in these bytes, whose sha256 is given as hex; and whether it had been compiled ahead of time.
+    pub(crate) fn component(&self, bytes: &[u8], sha256: &str) -> wasmtime::Result<(Component, bool)> {
+        match self.precompiled.as_ref().and_then(|p| p.find(&self.engine, sha256)) {
+            Some(component) => Ok((component, true)),
+            None => Ok((Component::new(&self.engine, bytes)?, false)),
+        }
     }
 
     /// The linker with everything a pipeline may import.

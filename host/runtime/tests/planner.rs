@@ -17,7 +17,7 @@ fn limits() -> Limits {
 
 fn sandbox() -> &'static Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
-    SANDBOX.get_or_init(|| Sandbox::new(&limits()).unwrap())
+    SANDBOX.get_or_init(|| Sandbox::new(&limits(), None).unwrap())
 }
 
 fn planner(name: &str) -> Arc<Planner> {
