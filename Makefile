@@ -36,6 +36,8 @@ GUEST_BUILD := --profile guest --target wasm32-wasip2 $(addprefix -p ,$(GUEST_PA
 # Components are put here whatever CARGO_TARGET_DIR says, so that tests and people know where to look.
 GUEST_DIR := target/guests
 export HALFPIPE_GUESTS ?= $(CURDIR)/$(GUEST_DIR)
+# A reduced HMR2 and a made-up SMPL, imported, which tests of host and guests take as their models' folder.
+export HALFPIPE_HMR2_FIXTURE ?= $(CACHE)/hmr2-fixture
 # Guests may count on SIMD: every wasmtime has it.
 GUEST_RUSTFLAGS := -C target-feature=+simd128
 # Shell code that sets up the environment for a guest build.
@@ -59,7 +61,7 @@ endif
 help: ## This text
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5); next } \
-	  /^[a-z][a-z-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables\n'
 	@sed -n 's/^##? /  /p' $(firstword $(MAKEFILE_LIST))
 
@@ -102,6 +104,10 @@ models: packages ## Make the models and bodies, and get ONNX Runtime
 clips: packages ## Get the demo clip
 	@$(PYTHON_RUN) models/make.py --clips
 
+.PHONY: hmr2-fixture
+hmr2-fixture: models ## Make the small HMR2 and SMPL that the tests use
+	@$(PYTHON_RUN) models/make.py --hmr2-fixture $(HALFPIPE_HMR2_FIXTURE)
+
 .PHONY: peers
 peers: packages ## Get what the service is tested against: a second S3 server, Lambda's emulators, odd requests
 	@infra/local/moto.sh >/dev/null
@@ -127,10 +133,10 @@ build: packages ## Build the host
 
 .PHONY: test
 test: ## Everything: lint, and the tests of models, guests and host
-	+@infra/local/phases.sh packages models clips peers guests lint test-models test-docs test-unit
+	+@infra/local/phases.sh packages models clips hmr2-fixture peers guests lint test-models test-docs test-unit
 
 .PHONY: test-unit
-test-unit: ## Host tests (after `make models clips peers guests`)
+test-unit: ## Host tests (after `make models clips hmr2-fixture peers guests`)
 	$(TEST) $(PRODUCT) $(ARGS)
 	$(CARGO) test $(LOCKED) --release -p halfpipe-overlay -p halfpipe-planner --lib
 

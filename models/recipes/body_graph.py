@@ -6,7 +6,8 @@
     joints    f32[N, 24, 3]      the same; the pelvis stays at its rest position, for translation is the caller's affair
 
 With G_j the global rotation of joint j, t_j its place, B_j its bind rotation and J_j its rest position, a vertex v goes
-to the weighted sum over its four joints of G_j B_j^T (v - J_j) + t_j.
+to the weighted sum over its joints of G_j B_j^T (v - J_j) + t_j. SMPL's pose blend shapes, where a body has them, are added
+to v beforehand: `posedirs` times the numbers of all local rotations but the first, less those of the identity.
 
 Built to run in few, large operations on any execution provider:
 
@@ -18,6 +19,8 @@ Built to run in few, large operations on any execution provider:
   elementwise part that follows runs over contiguous memory.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
@@ -25,6 +28,14 @@ from recipes.exact import matmul3
 from recipes.tfjs import finish
 
 PRODUCER = "halfpipe models/recipes/body_graph.py"
+
+
+@dataclass(frozen=True)
+class Points:
+    """One more output f32[N, P, 3] of joints and vertices: `indices` count the joints first, then the vertices."""
+
+    name: str
+    indices: list
 
 
 class _Graph:
@@ -47,14 +58,17 @@ class _Graph:
         return name
 
 
-def build(body) -> bytes:
-    """The ONNX file of a `recipes.body.Body`."""
+def build(body, weights=None, posedirs=None, points: Points | None = None) -> bytes:
+    """The ONNX file of a `recipes.body.Body`.
+
+    `weights` [V, 24] stand in for the rig's four a vertex; `posedirs` [V, 3, 9 * 23] are pose blend shapes.
+    """
     graph = _Graph()
     vertex_count, _, shape_count = body.shapedirs.shape
     joint_count = len(body.parents)
     global_transforms = _kinematics(graph, body)
     _joints(graph, global_transforms)
-    _skin(graph, body, global_transforms)
+    _skin(graph, body, global_transforms, dense_weights(body) if weights is None else weights, posedirs)
     inputs = [
         helper.make_tensor_value_info("rotations", TensorProto.FLOAT, ["N", joint_count, 3, 3]),
         helper.make_tensor_value_info("shape", TensorProto.FLOAT, ["N", shape_count]),
@@ -63,6 +77,10 @@ def build(body) -> bytes:
         helper.make_tensor_value_info("vertices", TensorProto.FLOAT, ["N", vertex_count, 3]),
         helper.make_tensor_value_info("joints", TensorProto.FLOAT, ["N", joint_count, 3]),
     ]
+    if points:
+        everything = graph.add("joints_and_vertices", "Concat", "joints", "vertices", axis=1)
+        graph.add(points.name, "Gather", everything, graph.integers(f"{points.name}_indices", points.indices), axis=1)
+        outputs.append(helper.make_tensor_value_info(points.name, TensorProto.FLOAT, ["N", len(points.indices), 3]))
     return finish(helper.make_graph(graph.nodes, body.name, inputs, outputs, graph.initializers), PRODUCER)
 
 
@@ -95,7 +113,7 @@ def _joints(graph: _Graph, transforms: str):
     graph.add("joints", "Squeeze", places, graph.integers("place_column", [3]))
 
 
-def _skin(graph: _Graph, body, transforms: str):
+def _skin(graph: _Graph, body, transforms: str, weights: np.ndarray, posedirs: np.ndarray | None):
     vertex_count = len(body.v_template)
     # Inverse bind transform: [B^T | -B^T J], whose translation is linear in shape.
     unbind = _linear_in_shape(graph, "unbind_offset", *_unbind_offsets(body))
@@ -111,9 +129,9 @@ def _skin(graph: _Graph, body, transforms: str):
     turns = graph.add("turns", "Slice", skinning, graph.integers("turn_start", [0, 0]), graph.integers("turn_end", [3, 3]), rows)
     shifts = graph.add("shifts", "Slice", skinning, graph.integers("shift_start", [0, 3]), graph.integers("shift_end", [3, 4]), rows)
     shifts = graph.add("shifts_flat", "Squeeze", shifts, graph.integers("shift_column", [2]))
-    weights = graph.floats("weights", dense_weights(body).T)
-    vertex_turns = graph.add("vertex_turns", "MatMul", turns, weights)  # [N, 3, 3, V]
-    vertex_shifts = graph.add("vertex_shifts", "MatMul", shifts, weights)  # [N, 3, V]
+    weights_by_joint = graph.floats("weights", weights.T)
+    vertex_turns = graph.add("vertex_turns", "MatMul", turns, weights_by_joint)  # [N, 3, 3, V]
+    vertex_shifts = graph.add("vertex_shifts", "MatMul", shifts, weights_by_joint)  # [N, 3, V]
     rest = graph.add(
         "rest_flat",
         "Gemm",
@@ -121,11 +139,24 @@ def _skin(graph: _Graph, body, transforms: str):
         graph.floats("rest_directions", body.shapedirs.transpose(2, 1, 0).reshape(len(body.shape_names), -1)),
         graph.floats("rest_template", body.v_template.T.reshape(-1)),
     )
+    if posedirs is not None:
+        rest = graph.add("rest_corrected", "Add", rest, _pose_correction(graph, posedirs))
     rest = graph.add("rest", "Reshape", rest, graph.integers("rest_shape", [-1, 1, 3, vertex_count]))
     products = graph.add("products", "Mul", vertex_turns, rest)
     turned = graph.add("turned", "ReduceSum", products, graph.integers("sum_axis", [2]), keepdims=0)
     posed = graph.add("posed", "Add", turned, vertex_shifts)
     graph.add("vertices", "Transpose", posed, perm=[0, 2, 1])
+
+
+def _pose_correction(graph: _Graph, posedirs: np.ndarray) -> str:
+    """What the pose blend shapes add to the template, [N, 3 V] with the vertex axis innermost."""
+    numbers = posedirs.shape[2]
+    # The first three rows of numbers are the whole body's rotation, which changes no shape.
+    flat = graph.add("rotations_flat", "Reshape", "rotations", graph.integers("rotations_shape", [-1, 9 + numbers]))
+    ends = graph.integers("feature_start", [9]), graph.integers("feature_end", [9 + numbers]), graph.integers("feature_axis", [1])
+    feature = graph.add("feature", "Slice", flat, *ends)
+    feature = graph.add("feature_turned", "Sub", feature, graph.floats("feature_rest", np.tile(np.eye(3).ravel(), numbers // 9)))
+    return graph.add("pose_correction", "MatMul", feature, graph.floats("pose_directions", posedirs.transpose(2, 1, 0).reshape(numbers, -1)))
 
 
 def _linear_in_shape(graph: _Graph, name: str, template: np.ndarray, directions: np.ndarray) -> str:

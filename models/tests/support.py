@@ -1,8 +1,6 @@
 """What the tests share: where the models are, the catalog, sessions, rig files, frames of the fixture clip."""
 
-import json
 import os
-import struct
 import subprocess
 import tomllib
 from pathlib import Path
@@ -10,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from recipes.rig_file import DTYPES
 from recipes.targets import CATALOG, MODELS, Folders
+from tests.safetensors import decode
 
 FOLDERS = Folders.from_environment(None)
 CLIPS = MODELS.parent / "tests/fixtures/clips"
@@ -49,16 +47,8 @@ def run(network: onnxruntime.InferenceSession, **inputs) -> dict:
 
 
 def read_rig(file: str) -> tuple:
-    """Tensors by name and metadata of a rig file, read by the letter of the safetensors format."""
-    contents = made(file).read_bytes()
-    (length,) = struct.unpack_from("<Q", contents)
-    header, data = json.loads(contents[8 : 8 + length]), contents[8 + length :]
-    metadata = {name: json.loads(text) for name, text in header.pop("__metadata__").items()}
-    tensors = {}
-    for name, about in header.items():
-        start, end = about["data_offsets"]
-        tensors[name] = np.frombuffer(data[start:end], DTYPES[about["dtype"]]).reshape(about["shape"])
-    return tensors, metadata
+    """Tensors by name and metadata of a rig file."""
+    return decode(made(file).read_bytes())
 
 
 def squats_frame(index: int, width: int, height: int) -> np.ndarray:

@@ -1,0 +1,21 @@
+"""Imports HMR2 and SMPL inside the pinned environment; models/import_hmr2.py starts it as `python -m recipes.hmr2`."""
+
+import sys
+from pathlib import Path
+
+from recipes.errors import exit_code_of
+from recipes.hmr2 import importer, licence, options
+from recipes.targets import Folders
+
+
+def main() -> int:
+    """Checks the files, asks for acceptance of the terms, and imports."""
+    given = options.parser("import_hmr2.py").parse_args()
+    sources = importer.open_sources(Path(given.checkpoint), Path(given.smpl), given.any_size)
+    licence.accept(given.accept_licence)
+    importer.run(sources, Folders.from_environment(given.dir).models, given.fp16)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))
