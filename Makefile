@@ -29,8 +29,8 @@ LOCKED := --locked
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 HALFPIPE := $(TARGET_DIR)/release/halfpipe
 
-# A guest is a folder with a Cargo.toml under guest/ (but for the kit, which is a plain library) or tests/guests/.
-GUEST_MANIFESTS := $(filter-out guest/kit/%,$(wildcard guest/*/Cargo.toml tests/guests/*/Cargo.toml))
+# A guest is a folder with a Cargo.toml under guest/ (but for the libraries: the kit, and the bindings) or tests/guests/.
+GUEST_MANIFESTS := $(filter-out guest/kit/% guest/bindings/%,$(wildcard guest/*/Cargo.toml tests/guests/*/Cargo.toml))
 GUEST_PACKAGES := $(foreach manifest,$(GUEST_MANIFESTS),$(shell sed -n '/^name *=/{s/.*"\(.*\)".*/\1/p;q}' $(manifest)))
 GUEST_BUILD := --profile guest --target wasm32-wasip2 $(addprefix -p ,$(GUEST_PACKAGES))
 # Components are put here whatever CARGO_TARGET_DIR says, so that tests and people know where to look.
@@ -45,7 +45,7 @@ GUEST_ENV = export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS='$(GUEST_RUSTFLAGS)'; en
 
 # Everything on the host, and the same without the rules of the repository, which are a run of their own. Tests are built
 # for all of it at once, so that Cargo settles on the features of `make build` and compiles no dependency twice.
-HOST := --workspace $(addprefix --exclude ,$(GUEST_PACKAGES))
+HOST := --workspace $(addprefix --exclude ,halfpipe-bindings $(GUEST_PACKAGES))
 PRODUCT := $(HOST) --exclude halfpipe-tidy
 
 # nextest where it is installed, plain `cargo test` elsewhere: both run the same tests.
@@ -132,13 +132,13 @@ build: packages ## Build the host
 ##@ Check
 
 .PHONY: test
-test: ## Everything: lint, and the tests of models, guests and host
-	+@infra/local/phases.sh packages models clips hmr2-fixture peers guests lint test-models test-docs test-unit
+test: ## Everything: lint, and the tests of models, guests, host and deployment files
+	+@infra/local/phases.sh packages models clips hmr2-fixture peers guests lint lint-infra test-infra test-models test-docs test-unit
 
 .PHONY: test-unit
 test-unit: ## Host tests (after `make models clips hmr2-fixture peers guests`)
 	$(TEST) $(PRODUCT) $(ARGS)
-	$(CARGO) test $(LOCKED) --release -p halfpipe-overlay -p halfpipe-planner --lib
+	$(CARGO) test $(LOCKED) --release -p halfpipe-overlay -p halfpipe-hmr2 -p halfpipe-planner --lib
 
 .PHONY: openapi
 openapi: ## Write docs/openapi.json anew from the code
@@ -163,6 +163,14 @@ lint: packages ## Formatting, clippy for host and guests, and the rules of this 
 tidy: ## The rules of this repository: layers, licences, documentation
 	$(TEST) -p halfpipe-tidy
 
+.PHONY: lint-infra
+lint-infra: packages ## The files of infra/: templates, manifests, images, scripts
+	@infra/lint/run.sh
+
+.PHONY: test-infra
+test-infra: packages ## The simulation behind infra/SCALING.md, and that the page shows what it gives
+	@$(PYTHON_RUN) -m unittest discover --start-directory infra/scaling
+
 .PHONY: bench
 bench: ## Frames a second, CPU and stages, against running the same one frame at a time
 	+@infra/local/phases.sh packages models clips guests build bench-clips
@@ -178,6 +186,22 @@ bench-parts: models ## Benchmarks of single parts: image operations, and each ne
 .PHONY: fmt
 fmt: ## Format the Rust sources
 	$(CARGO) fmt --all
+
+##@ Deploy
+
+.PHONY: lambda-zip
+lambda-zip: build guests models ## Put the Lambda function together: target/lambda/halfpipe.zip
+	@infra/lambda/zip.sh
+
+.PHONY: lambda-try
+lambda-try: lambda-zip ## Run that zip on a clip, under AWS's emulator of Lambda
+	@emulators=$$(infra/local/emulators.sh); eval "$$emulators"; moto=$$(infra/local/moto.sh); set -x; \
+	  "$$(dirname "$$moto")/python" infra/lambda/try_zip.py $(TARGET_DIR)/lambda/halfpipe.zip \
+	  tests/fixtures/clips/tfjs_pose_squats.mp4 "$$HALFPIPE_RIE" "$$moto"
+
+.PHONY: lambda-image
+lambda-image: lambda-zip ## The same as an image, by a Docker engine: halfpipe-lambda
+	docker build --file infra/docker/Dockerfile.lambda --tag halfpipe-lambda .
 
 ##@ Clean
 

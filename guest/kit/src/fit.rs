@@ -9,6 +9,7 @@ mod problem;
 mod tree;
 
 use crate::analytic::{AnalyticPose, LandmarkError, checked_world};
+use crate::body::{PlacedBody, PlacedJoints};
 use crate::camera::Pinhole;
 use crate::rig::{Rig, RigError};
 use crate::rotation::{self, Mat3, Vec3};
@@ -79,6 +80,20 @@ pub struct Fit {
     pub residual_px: f64,
     /// Gauss-Newton steps tried.
     pub steps: usize,
+}
+
+impl Fit {
+    /// Pose, shape and place.
+    #[must_use]
+    pub fn placed(&self) -> PlacedBody {
+        PlacedBody { local: self.local, betas: self.betas.clone(), translation: self.translation }
+    }
+
+    /// The joints.
+    #[must_use]
+    pub fn joints(&self) -> PlacedJoints {
+        PlacedJoints { camera: self.joints_camera, px: self.joints_px }
+    }
 }
 
 /// Why a body could not be fitted.

@@ -6,6 +6,7 @@
 pub mod analytic;
 pub mod angles;
 pub mod axes;
+pub mod body;
 pub mod camera;
 pub mod fit;
 pub mod rig;
@@ -14,8 +15,11 @@ pub mod shape;
 pub mod skeleton;
 // networks' outputs
 pub mod blazepose;
+pub mod detector;
+pub mod hmr2;
 pub mod movenet;
 // time
+pub mod flow;
 pub mod gaps;
 pub mod smooth;
 pub mod track;

@@ -1,8 +1,11 @@
 //! The pose data file `poses.jsonl`: one header line, then one line a frame.
 //!
 //! Every line is one JSON object. The first is a [`Header`] (`"type":"header"`), every other a [`Frame`] (`"type":"frame"`), in the
-//! order of the video. The JSON Schema of both stands in `schema/poses-1.schema.json` ([`JSON_SCHEMA`]). Within one schema version
-//! no field is ever added or renamed, so readers reject unknown fields.
+//! order of the video. The JSON Schema of both stands in `schema/poses-1.schema.json` ([`JSON_SCHEMA`]). Once a schema version is
+//! released no field of it is added or renamed, so readers reject unknown fields.
+//!
+//! A pipeline whose body model gives OpenPose's keypoints writes them beside the joints, under names of their own
+//! ([`Header::openpose_names`], [`Pose::openpose`]); files of other pipelines lack both fields.
 //!
 //! # Axes and units
 //! Pixels belong to the upright frame: x right, y down, pixel centres at +0.5. Metres are in camera axes: x right, y down,
@@ -28,8 +31,12 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::angles::ANGLES;
-use crate::skeleton;
+use crate::angles::{ANGLES, joint_angles};
+use crate::axes;
+use crate::body::{PlacedBody, PlacedJoints};
+use crate::camera::{NEAREST, Pinhole};
+use crate::rotation::{self, Vec3};
+use crate::skeleton::{self, openpose::OPENPOSE};
 
 pub use crate::skeleton::JOINTS;
 pub use check::{Layout, PoseFault};
@@ -77,6 +84,10 @@ pub struct Header {
     pub keypoint_names: Vec<String>,
     /// Names of the pose network's landmarks, the order of `landmarks2d` and `landmarks3d`; empty where it gives none.
     pub landmark_names: Vec<String>,
+    /// Names of the keypoints in [`Pose::openpose`]: all of [`crate::skeleton::openpose::OPENPOSE_NAMES`], or none (then the field
+    /// is left out) where the pipeline gives none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub openpose_names: Vec<String>,
     /// The settings in effect, every default filled in.
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// Versions and digests of the host, the guest and the models; device and precision.
@@ -290,6 +301,53 @@ pub struct Pose {
     /// measured to compare with.
     #[serde(serialize_with = "round::pixel_option")]
     pub reprojection_px: Option<f32>,
+    /// OpenPose's keypoints of the posed body; present where, and only where, the header names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openpose: Option<OpenPosePoints>,
+}
+
+/// The 25 keypoints of OpenPose on a posed body, in the order of the header's `openpose_names`. They are no joints: see
+/// [`crate::skeleton::openpose`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenPosePoints {
+    /// Projected by the header's camera, `[x, y]`, pixels; may lie outside the frame.
+    #[serde(serialize_with = "round::points2d")]
+    pub points2d: [[f32; 2]; OPENPOSE],
+    /// `[x, y, z]`, metres, camera axes.
+    #[serde(serialize_with = "round::points3d")]
+    pub points3d: [[f32; 3]; OPENPOSE],
+}
+
+impl OpenPosePoints {
+    /// The keypoints of a body: `points` in body axes, as its body model gives them, placed by `translation` (as in [`Pose`]) before the
+    /// camera. What lies behind the camera is projected as if it were just in front, far outside of the frame.
+    #[must_use]
+    pub fn placed(points: &[[f64; 3]; OPENPOSE], translation: [f64; 3], camera: &Pinhole) -> Self {
+        let placed = points.map(|p| axes::camera_from_body(&Vec3::from(p), &Vec3::from(translation)));
+        let points2d = placed.map(|p| {
+            let z = p.z.max(NEAREST);
+            [0, 1].map(|k| (camera.focal * p[k] / z + camera.center[k]) as f32)
+        });
+        Self { points2d, points3d: placed.map(|p| [p.x as f32, p.y as f32, p.z as f32]) }
+    }
+}
+
+impl Pose {
+    /// The entry of a placed body with its joints. What was measured beside it (`reprojection_px`, `openpose`) is the caller's.
+    #[must_use]
+    pub fn of(body: &PlacedBody, joints: &PlacedJoints) -> Self {
+        Self {
+            rotations: std::array::from_fn(|j| rotation::to_quaternion(&body.local[j]).map(|q| q as f32)),
+            translation: body.translation.map(|t| t as f32),
+            betas: body.betas.iter().map(|b| *b as f32).collect(),
+            joints2d: joints.px.map(|p| p.map(|v| v as f32)),
+            joints3d: joints.camera.map(|p| p.map(|v| v as f32)),
+            angles: joint_angles(&joints.camera).into(),
+            reprojection_px: None,
+            openpose: None,
+        }
+    }
 }
 
 /// Angles at the middle of three joints, degrees, 0 to 180; none where a side is too short to have a direction.

@@ -2,7 +2,10 @@
 //!
 //! Three vocabularies meet in a pose pipeline: the 24 joints of the SMPL kinematic tree (what a body is posed with and
 //! what goes into data files), the 33 landmarks of BlazePose (what the fit sees) and the 17 COCO keypoints (what the
-//! person detector gives). Left and right are the person's own.
+//! person detector gives). Left and right are the person's own. A fourth, the 25 keypoints of OpenPose that 4D-Humans gives
+//! with a body, is kept apart in [`openpose`].
+
+pub mod openpose;
 
 /// Number of body joints.
 pub const JOINTS: usize = 24;

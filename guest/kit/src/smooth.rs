@@ -4,8 +4,10 @@
 //! held steady, what moves fast is followed. Everything here runs on the frames' own timestamps, whatever their spacing. Options for
 //! landmarks are those of MediaPipe's and TensorFlow.js' pose pipelines.
 
+mod body;
 mod landmarks;
 
+pub use body::{BodyOptions, BodySmoothers, SmoothRotation};
 pub use landmarks::{LandmarkOptions, LandmarkSmoother, Smoothers};
 
 use std::f64::consts::TAU;

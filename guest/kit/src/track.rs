@@ -7,7 +7,7 @@
 //!    already (their crop is the prediction, or the detection's where the prediction has a fault) and which are new.
 //! 3. The landmark network reads all crops; what it finds, with its presence as score, goes into [`Tracker::update`].
 //!
-//! Detections alone can be tracked as well: then they go into `update` directly.
+//! Detections alone can be tracked as well: then they go into `update` directly, as [`Follower`] does.
 //!
 //! Observations and tracks are matched at the lowest total cost (Hungarian method) of predicted box overlap, key-point similarity, distance
 //! and size. Prediction is a constant-velocity Kalman filter on real timestamps whose noise allows for gravity, so that a jumper is found
@@ -16,6 +16,7 @@
 //! [`TrackOptions::max_lost`] seconds is somebody new.
 
 mod assignment;
+mod follow;
 mod matching;
 mod motion;
 mod observation;
@@ -23,6 +24,7 @@ mod person;
 mod schedule;
 mod tracker;
 
+pub use follow::{Followed, Follower, Sight};
 pub use observation::Observation;
 pub use schedule::{DetectorOptions, DetectorReason, DetectorSchedule};
 pub use tracker::Tracker;

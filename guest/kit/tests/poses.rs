@@ -3,10 +3,12 @@
 
 use std::io::BufReader;
 
+use halfpipe_kit::camera::Pinhole;
 use halfpipe_kit::poses::{
-    Angles, Axes, Body, Camera, CameraModel, Frame, FrameStatus, Header, JSON_SCHEMA, Person, PersonStatus, Pose, PosesReader, PosesWriter,
-    ReadError, Schema, Skeleton, Video, WriteError,
+    Angles, Axes, Body, Camera, CameraModel, Frame, FrameStatus, Header, JSON_SCHEMA, OpenPosePoints, Person, PersonStatus, Pose,
+    PosesReader, PosesWriter, ReadError, Schema, Skeleton, Video, WriteError,
 };
+use halfpipe_kit::skeleton::openpose::OPENPOSE_NAMES;
 use serde_json::{Value, json};
 
 fn header() -> Header {
@@ -19,6 +21,7 @@ fn header() -> Header {
         body: Body { name: "body".into(), shape_names: (0..12).map(|i| format!("shape{i}")).collect() },
         keypoint_names: (0..17).map(|i| format!("keypoint{i}")).collect(),
         landmark_names: (0..33).map(|i| format!("landmark{i}")).collect(),
+        openpose_names: vec![],
         settings: serde_json::Map::new(),
         provenance: json!({"host": "0.1.0"}).as_object().unwrap().clone(),
     }
@@ -54,18 +57,36 @@ fn person(track: u32) -> Person {
             joints3d: std::array::from_fn(|i| [value(i, -1.0), value(i + 7, 1.0), value(i + 9, 1.0) + 6.0]),
             angles: Angles { left_knee: Some(123.41), spine: Some(180.0), ..Angles::default() },
             reprojection_px: Some(3.217),
+            openpose: None,
         }),
         mesh_drawn: true,
     }
 }
 
 fn file(frames: &[Frame]) -> Vec<u8> {
+    file_of(&header(), frames)
+}
+
+fn file_of(header: &Header, frames: &[Frame]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = PosesWriter::new(&header(), &mut out).unwrap();
+    let mut writer = PosesWriter::new(header, &mut out).unwrap();
     for frame in frames {
         writer.write(frame, &mut out).unwrap();
     }
     out
+}
+
+/// The same with OpenPose's keypoints.
+fn openpose_header() -> Header {
+    Header { openpose_names: OPENPOSE_NAMES.map(str::to_owned).to_vec(), ..header() }
+}
+
+fn openpose_person() -> Person {
+    let mut p = person(1);
+    let points2d = std::array::from_fn(|i| [value(i, 1500.0), value(i + 5, 900.0)]);
+    let points3d = std::array::from_fn(|i| [value(i, 1.0), value(i + 1, 1.0), value(i + 2, 1.0) + 100.0]);
+    p.pose.as_mut().unwrap().openpose = Some(OpenPosePoints { points2d, points3d });
+    p
 }
 
 fn ghost() -> Person {
@@ -175,17 +196,61 @@ fn every_line_fits_the_json_schema_and_broken_ones_do_not() {
 #[test]
 fn the_schema_names_exactly_the_fields_that_are_written() {
     let schema: Value = serde_json::from_str(JSON_SCHEMA).unwrap();
-    let lines: Vec<Value> =
-        file(&every_status()).split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
+    let frames = [Frame::new(0, 1.0, vec![openpose_person()]), Frame::failed(1, 1.8, "the pose network ran out of memory")];
+    let written = file_of(&openpose_header(), &frames);
+    let lines: Vec<Value> = written.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
     let keys = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
-    for (def, sample) in [
-        ("header", &lines[0]),
-        ("frame", &lines[3]), // the one with a message
-        ("person", &lines[1]["people"][0]),
-        ("pose", &lines[1]["people"][0]["pose"]),
+    let pose = &lines[1]["people"][0]["pose"];
+    for (described, sample) in [
+        (&schema["$defs"]["header"], &lines[0]),
+        (&schema["$defs"]["frame"], &lines[2]), // the one with a message
+        (&schema["$defs"]["person"], &lines[1]["people"][0]),
+        (&schema["$defs"]["pose"], pose),
+        (&schema["$defs"]["pose"]["properties"]["openpose"], &pose["openpose"]),
     ] {
-        assert_eq!(keys(&schema["$defs"][def]["properties"]), keys(sample), "{def}");
+        assert_eq!(keys(&described["properties"]), keys(sample), "{described}");
     }
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    assert!(lines.iter().all(|l| validator.is_valid(l)));
+}
+
+#[test]
+fn openpose_keypoints_are_read_back_and_belong_to_files_that_name_them() {
+    let frames = [Frame::new(0, 1.0, vec![openpose_person()])];
+    let written = file_of(&openpose_header(), &frames);
+    let back: Vec<Frame> = PosesReader::new(&written[..]).unwrap().map(Result::unwrap).collect();
+    let points = |f: &Frame| f.people[0].pose.as_ref().unwrap().openpose.clone().unwrap();
+    let (a, b) = (points(&frames[0]), points(&back[0]));
+    assert!(a.points2d.as_flattened().iter().zip(b.points2d.as_flattened()).all(|(a, b)| (a - b).abs() <= 0.0051));
+    assert!(a.points3d.as_flattened().iter().zip(b.points3d.as_flattened()).all(|(a, b)| (a - b).abs() <= 0.000_06));
+    let without = file(&[]);
+    assert!(!String::from_utf8(without).unwrap().contains("openpose"), "files of pipelines without them lack the field");
+
+    let refused = |header: &Header, person: Person| {
+        let mut out = Vec::new();
+        PosesWriter::new(header, &mut out).and_then(|mut w| w.write(&Frame::new(0, 0.0, vec![person]), &mut out)).unwrap_err().to_string()
+    };
+    let rule = "people[0].pose.openpose must be there where the header has openpose_names, and only there";
+    assert!(refused(&header(), openpose_person()).contains(rule));
+    assert!(refused(&openpose_header(), person(1)).contains(rule));
+    let mut smpl = openpose_header();
+    smpl.openpose_names[..24].clone_from_slice(&smpl.skeleton.joint_names);
+    assert!(refused(&smpl, openpose_person()).contains("openpose_names must be OpenPose's 25 names in its order"));
+    let mut nan = openpose_person();
+    nan.pose.as_mut().unwrap().openpose.as_mut().unwrap().points3d[3][0] = f32::NAN;
+    assert!(refused(&openpose_header(), nan).contains("pose.openpose.points3d holds a number that is not finite"));
+}
+
+#[test]
+fn openpose_keypoints_of_a_body_are_placed_and_projected_like_its_joints() {
+    let camera = Pinhole { focal: 25_000.0, center: [640.0, 360.0] };
+    let points = std::array::from_fn(|i| [0.1 * i as f64, 0.5, -0.2]);
+    let OpenPosePoints { points2d, points3d } = OpenPosePoints::placed(&points, [0.5, 1.0, 100.0], &camera);
+    assert_eq!(points3d[3], [0.8, 0.5, 100.2], "body axes have y up and z to the front");
+    let [u, v] = camera.project(&[0.8, 0.5, 100.2].into()).unwrap();
+    assert!((f64::from(points2d[3][0]) - u).abs() < 1e-3 && (f64::from(points2d[3][1]) - v).abs() < 1e-3);
+    let behind = OpenPosePoints::placed(&points, [0.0, 0.0, -3.0], &camera);
+    assert!(behind.points2d.as_flattened().iter().all(|v| v.is_finite()));
 }
 
 #[test]

@@ -3,16 +3,14 @@
 //! A frame runs detector (only when needed) -> crops -> landmarks -> tracking -> smoothing -> fit; frames then wait until no
 //! gap can close over them any more, and are drawn and written batch by batch.
 
-mod convert;
-mod host;
 mod networks;
 mod options;
-mod output;
 mod people;
 mod pipeline;
 mod pose;
 
-use crate::host::exports::halfpipe::job::runner::{Description, Failure, Guest, Report, Spec};
+use halfpipe_bindings::host::exports::halfpipe::job::runner::{Description, Failure, Guest, Report, Spec};
+
 use crate::options::Options;
 
 /// The component.
@@ -41,6 +39,6 @@ impl Guest for Overlay {
 
 #[allow(unsafe_code, reason = "wit-bindgen generates the component's ABI")]
 mod exports {
-    use super::{Overlay, host};
-    host::export!(Overlay with_types_in host);
+    use super::Overlay;
+    halfpipe_bindings::host::export!(Overlay with_types_in halfpipe_bindings::host);
 }

@@ -1,5 +1,7 @@
 //! The options of this pipeline; `options.schema.json` describes the same to the host and to people.
 
+use halfpipe_bindings::host::halfpipe::scene::render::Shading;
+use halfpipe_bindings::style::{Layout, Style};
 use halfpipe_kit::gaps::GapOptions;
 use halfpipe_kit::movenet::DetectOptions;
 use halfpipe_kit::track::{DetectorOptions, TrackOptions};
@@ -12,18 +14,6 @@ pub const DETECTOR: &str = "movenet_multipose";
 /// Every model that some options need.
 pub const ALL_MODELS: [&str; 6] =
     [DETECTOR, "pose_landmark_lite", "pose_landmark_full", "pose_landmark_heavy", "halfpipe_body", "halfpipe_body_small"];
-
-/// What the video shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Layout {
-    /// Bodies over the frame.
-    Overlay,
-    /// Bodies on a plain background.
-    MeshOnly,
-    /// Frame left, overlay right.
-    SideBySide,
-}
 
 /// The landmark network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +137,19 @@ impl Options {
     /// All models of a job.
     pub fn needs(&self) -> Vec<String> {
         [DETECTOR, self.landmark_model(), self.body_model()].map(str::to_owned).to_vec()
+    }
+
+    /// The renderer's part.
+    pub fn style(&self) -> Style {
+        Style {
+            body: self.body_model().into(),
+            layout: self.layout,
+            shading: Shading::Soft,
+            opacity: self.opacity,
+            supersample: self.supersample,
+            colour: self.colour,
+            one_colour: self.one_colour,
+        }
     }
 
     /// The tracker's part.

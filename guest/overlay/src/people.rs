@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use halfpipe_bindings::detector::Detector;
+use halfpipe_bindings::host::exports::halfpipe::job::runner::Failure;
+use halfpipe_bindings::host::halfpipe::job::progress;
+use halfpipe_bindings::host::halfpipe::media::frames::FrameBatch;
+use halfpipe_bindings::host::wasi::logging::logging;
 use halfpipe_kit::blazepose::{Landmarks, Roi};
 use halfpipe_kit::camera::Pinhole;
+use halfpipe_kit::detector::PersonBox;
 use halfpipe_kit::fit::{Fit, FitOptions, Fitter, Observation as FitObservation};
 use halfpipe_kit::gaps;
-use halfpipe_kit::movenet::Detection;
 use halfpipe_kit::poses;
 use halfpipe_kit::shape::ShapeEstimator;
 use halfpipe_kit::smooth::{LandmarkOptions, Smoothers};
 use halfpipe_kit::track::{DetectorSchedule, Observation, Outcome, TrackId, Tracker};
 
-use crate::host::exports::halfpipe::job::runner::Failure;
-use crate::host::halfpipe::job::progress;
-use crate::host::halfpipe::media::frames::FrameBatch;
-use crate::networks::{Detector, Landmarker};
-use crate::options::Options;
+use crate::networks::Landmarker;
+use crate::options::{DETECTOR, Options};
 use crate::pose::{self, Measured};
 
 /// How long somebody out of sight is still looked for in the predicted crop without the detector's help, seconds.
@@ -26,7 +28,7 @@ const LOOK_AHEAD: f64 = 0.35;
 struct Crop {
     roi: Roi,
     hint: Option<TrackId>,
-    detection: Option<Detection>,
+    detection: Option<PersonBox>,
     /// The crop follows from a detection: a second pass, from the landmarks' own alignment, is worth its price.
     fresh: bool,
 }
@@ -68,7 +70,7 @@ impl<'a> People<'a> {
             options,
             camera,
             fitter,
-            detector: Detector::new(options)?,
+            detector: Detector::new(DETECTOR, &options.detector_sizes, Some(options.detector_score))?,
             landmarker: Landmarker::new(options)?,
             tracker: Tracker::new(size, options.track()),
             schedule: DetectorSchedule::new(options.detector()),
@@ -114,13 +116,12 @@ impl<'a> People<'a> {
 
     /// Where to look: crops that follow from the last frames, and those of the detector where it is due.
     fn crops(&mut self, batch: &FrameBatch, at: u32, index: u64, time: f64) -> Result<Vec<Crop>, Failure> {
-        let mut detections: Vec<(Detection, Observation, Option<TrackId>)> = Vec::new();
+        let mut detections: Vec<(PersonBox, Observation, Option<TrackId>)> = Vec::new();
         if self.schedule.due(index, time, &self.tracker).is_some() {
             self.schedule.ran(index, time);
             self.detector_frames += 1;
-            let found = self.detector.detect(batch, at)?;
-            let found: Vec<(Detection, Observation)> =
-                found.into_iter().filter_map(|d| Observation::from_detection(&d).map(|o| (d, o))).collect();
+            let found = self.detector.detect(batch, &[at])?.into_iter().flatten();
+            let found: Vec<(PersonBox, Observation)> = found.filter_map(|p| Observation::from_person(&p).map(|o| (p, o))).collect();
             let candidates: Vec<Observation> = found.iter().map(|(_, o)| o.clone()).collect();
             let ids = self.tracker.assign(time, &candidates);
             detections = found.into_iter().zip(ids).map(|((d, o), id)| (d, o, id)).collect();
@@ -165,7 +166,7 @@ impl<'a> People<'a> {
     }
 
     /// Smooths and fits somebody who is believed in.
-    fn pose(&mut self, id: TrackId, time: f64, landmarks: Landmarks, detection: Option<Detection>, sighting: &mut Sighting) {
+    fn pose(&mut self, id: TrackId, time: f64, landmarks: Landmarks, detection: Option<PersonBox>, sighting: &mut Sighting) {
         let mut landmarks = if self.options.smoothing { self.smoothers.apply(id, time, &landmarks) } else { landmarks };
         progress::section("fit");
         landmarks.world = self.camera.rotate_to_ray(landmarks.roi.center.map(f64::from), &landmarks.world);
@@ -195,7 +196,7 @@ impl<'a> People<'a> {
                 Some(fit)
             }
             Err(e) => {
-                crate::output::debug(&format!("track {id}: {e}"));
+                logging::log(logging::Level::Debug, "overlay", &format!("track {id}: {e}"));
                 self.previous.remove(&id);
                 None
             }

@@ -15,6 +15,9 @@ const LAYERS: &[&[&str]] = &[
 /// Helps tests, so it is a development dependency of anyone and a real one of nobody.
 const TESTKIT: &str = "halfpipe-testkit";
 
+/// What pipeline guests share that needs the world's bindings: a library for guests only.
+const GUEST_BINDINGS: &str = "halfpipe-bindings";
+
 /// Libraries (by name or `prefix-*`) and the only crates that may be built on them. Tests may use them anywhere.
 const HOMES: &[(&str, &[&str])] = &[
     ("ort", &["halfpipe-nn"]),
@@ -73,7 +76,7 @@ fn complaints(name: &str, folder: &str, dependencies: &[Dependency]) -> Vec<Stri
                 // A crate's tests may ask for its own optional features this way.
                 _ if other == name => in_tests,
                 (Place::Tests, _) => true,
-                (Place::Guest, _) => other == "halfpipe-kit",
+                (Place::Guest, _) => other == "halfpipe-kit" || (other == GUEST_BINDINGS && name != GUEST_BINDINGS),
                 (Place::Layer(own), Some(layer)) => layer < *own,
                 (Place::Testkit, Some(layer)) => layer < 2,
                 (_, None) => false,
@@ -136,5 +139,8 @@ fn a_wrong_dependency_is_found() {
     assert!(!wrong("halfpipe-runtime", "host/runtime", ours("halfpipe-nn", None)));
     assert!(!wrong("halfpipe-nn", "host/nn", ours("halfpipe-testkit", Some("dev"))));
     assert!(!wrong("halfpipe-cli", "host/cli", theirs("wgpu", Some("dev"))));
+    assert!(wrong("halfpipe-cli", "host/cli", ours("halfpipe-bindings", None)), "what guests share is no host's");
+    assert!(wrong("halfpipe-overlay", "guest/overlay", ours("halfpipe-hmr2", None)), "guests do not see each other");
     assert!(!wrong("halfpipe-overlay", "guest/overlay", ours("halfpipe-kit", None)));
+    assert!(!wrong("halfpipe-overlay", "guest/overlay", ours("halfpipe-bindings", None)));
 }

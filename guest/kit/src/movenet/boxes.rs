@@ -1,6 +1,6 @@
 //! Boxes, key points, and when two of them are the same person.
 
-use super::{Detection, KEYPOINTS};
+use super::KEYPOINTS;
 
 /// Key points scoring below this say nothing about where a person is.
 pub(crate) const MIN_KEYPOINT_SCORE: f32 = 0.1;
@@ -76,6 +76,12 @@ impl Rect {
         self.width().hypot(self.height())
     }
 
+    /// Left, top, width, height, as the pose file has boxes.
+    #[must_use]
+    pub fn xywh(&self) -> [f32; 4] {
+        [self.x0, self.y0, self.width(), self.height()]
+    }
+
     /// The middle.
     #[must_use]
     pub fn center(&self) -> [f32; 2] {
@@ -86,6 +92,13 @@ impl Rect {
     #[must_use]
     pub fn shifted(&self, by: [f32; 2]) -> Self {
         Self::new(self.x0 + by[0], self.y0 + by[1], self.x1 + by[0], self.y1 + by[1])
+    }
+
+    /// The box at `part` (0..=1) of the way to `end`.
+    #[must_use]
+    pub fn lerp(&self, end: &Self, part: f32) -> Self {
+        let mix = |a: f32, b: f32| a + (b - a) * part;
+        Self::new(mix(self.x0, end.x0), mix(self.y0, end.y0), mix(self.x1, end.x1), mix(self.y1, end.y1))
     }
 
     /// The box with its edges times a factor.
@@ -147,23 +160,6 @@ pub fn same_person(a: (&Rect, &[Keypoint; KEYPOINTS]), b: (&Rect, &[Keypoint; KE
     }
     let area = a.0.area().max(b.0.area());
     a.0.iou(b.0) > max_overlap || keypoint_similarity(a.1, b.1, area, 1.0).is_some_and(|s| s > SAME_POSE)
-}
-
-/// Joins detections of one frame that came from several input sizes or tiles: of two that are the same person the stronger one stays.
-/// Strongest first, at most `limit`.
-#[must_use]
-pub fn merge(mut detections: Vec<Detection>, max_overlap: f32, limit: usize) -> Vec<Detection> {
-    detections.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept: Vec<Detection> = Vec::new();
-    for d in detections {
-        if kept.len() >= limit {
-            break;
-        }
-        if d.bbox.is_finite() && !kept.iter().any(|k| same_person((&k.bbox, &k.keypoints), (&d.bbox, &d.keypoints), max_overlap)) {
-            kept.push(d);
-        }
-    }
-    kept
 }
 
 #[cfg(test)]

@@ -2,9 +2,6 @@
 
 use super::Rect;
 
-/// The detector's input must be a multiple of this along both sides.
-const MULTIPLE: u32 = 32;
-
 /// `tensor = frame * scale + offset`, along x and y, pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Letterbox {
@@ -52,11 +49,12 @@ impl Letterbox {
     }
 }
 
-/// The detector input (width, height) for a frame: both multiples of 32, the longer side `long_side` (rounded up to a multiple), the shorter
-/// one just long enough for the frame's aspect. Empty frames give the smallest input.
+/// A network's input (width, height) for a frame: both multiples of `multiple`, the longer side `long_side` (rounded up to a multiple), the
+/// shorter one just long enough for the frame's aspect. Empty frames give the smallest input.
 #[must_use]
-pub fn input_size(frame: (u32, u32), long_side: u32) -> (u32, u32) {
-    let up = |v: u32| v.clamp(1, u32::MAX - MULTIPLE).div_ceil(MULTIPLE) * MULTIPLE;
+pub fn input_size(frame: (u32, u32), long_side: u32, multiple: u32) -> (u32, u32) {
+    let multiple = multiple.max(1);
+    let up = |v: u32| v.clamp(1, u32::MAX - multiple).div_ceil(multiple) * multiple;
     let long = up(long_side);
     let scale = f64::from(long) / f64::from(frame.0.max(frame.1).max(1));
     let side = |v: u32| up((f64::from(v) * scale).round() as u32);
@@ -69,12 +67,12 @@ mod tests {
 
     #[test]
     fn inputs_are_multiples_of_32_that_hold_the_frame() {
-        assert_eq!(input_size((1920, 1080), 384), (384, 224));
-        assert_eq!(input_size((1080, 1920), 384), (224, 384));
-        assert_eq!(input_size((640, 640), 250), (256, 256));
-        assert_eq!(input_size((4000, 20), 256), (256, 32));
-        assert_eq!(input_size((0, 0), 0), (32, 32));
-        assert_eq!(input_size((1, 1), u32::MAX).0 % 32, 0);
+        assert_eq!(input_size((1920, 1080), 384, 32), (384, 224));
+        assert_eq!(input_size((1080, 1920), 384, 32), (224, 384));
+        assert_eq!(input_size((640, 640), 250, 32), (256, 256));
+        assert_eq!(input_size((4000, 20), 256, 32), (256, 32));
+        assert_eq!(input_size((0, 0), 0, 32), (32, 32));
+        assert_eq!(input_size((1, 1), u32::MAX, 32).0 % 32, 0);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::skeleton::openpose::OPENPOSE_NAMES;
+
 use super::{Frame, FrameStatus, Header, Person, PersonStatus, Pose};
 
 /// How far a rotation's length may be from 1 (rounding alone gives 1e-5).
@@ -25,6 +27,7 @@ pub struct Layout {
     keypoints: usize,
     landmarks: usize,
     betas: usize,
+    openpose: bool,
     last: Option<(u64, f64)>,
 }
 
@@ -53,7 +56,11 @@ impl Layout {
         if parents[0] != -1 || parents.iter().enumerate().skip(1).any(|(joint, p)| !(0..joint as i32).contains(p)) {
             return fault("skeleton.parents", "must make joint 0 the root and list parents before their children");
         }
+        if !header.openpose_names.is_empty() && header.openpose_names != OPENPOSE_NAMES {
+            return fault("openpose_names", "must be OpenPose's 25 names in its order, or left out");
+        }
         Ok(Self {
+            openpose: !header.openpose_names.is_empty(),
             keypoints: header.keypoint_names.len(),
             landmarks: header.landmark_names.len(),
             betas: header.body.shape_names.len(),
@@ -160,6 +167,13 @@ impl Layout {
         }
         if p.reprojection_px.is_some_and(|v| !(v.is_finite() && v >= 0.0)) {
             return Err(("pose.reprojection_px", "must be finite and not negative".into()));
+        }
+        if p.openpose.is_some() != self.openpose {
+            return Err(("pose.openpose", "must be there where the header has openpose_names, and only there".into()));
+        }
+        if let Some(points) = &p.openpose {
+            finite("pose.openpose.points2d", points.points2d.as_flattened())?;
+            finite("pose.openpose.points3d", points.points3d.as_flattened())?;
         }
         Ok(())
     }

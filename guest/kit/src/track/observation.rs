@@ -2,7 +2,8 @@
 
 use super::TrackId;
 use crate::blazepose::{Landmarks, Roi};
-use crate::movenet::{Detection, KEYPOINTS, Keypoint, Rect};
+use crate::detector::PersonBox;
+use crate::movenet::{KEYPOINTS, Keypoint, Rect};
 
 /// A person seen in one frame. Pixels of the frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,11 +21,12 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// What the detector saw; `None` if no crop follows from it.
+    /// Somebody a detector found, with or without key points; `None` if no crop follows from the find.
     #[must_use]
-    pub fn from_detection(d: &Detection) -> Option<Self> {
-        let roi = Roi::from_keypoints(&d.keypoints, &d.bbox)?;
-        Some(Self { score: d.score, bbox: d.bbox, keypoints: d.keypoints, roi, hint: None })
+    pub fn from_person(p: &PersonBox) -> Option<Self> {
+        let keypoints = p.keypoints.unwrap_or_default();
+        let roi = Roi::from_keypoints(&keypoints, &p.bbox)?;
+        Some(Self { score: p.score, bbox: p.bbox, keypoints, roi, hint: None })
     }
 
     /// What the landmark network saw in a crop, which may have been predicted for the track `hint`; `None` if no next crop follows.

@@ -1,6 +1,7 @@
 //! People planted into synthetic heads are found where they were planted.
 
-use halfpipe_kit::movenet::{DetectOptions, Detection, HeadTensors, Heads, KEYPOINTS, Keypoint, Letterbox, Rect, input_size, merge};
+use halfpipe_kit::detector::{PersonBox, merge};
+use halfpipe_kit::movenet::{DetectOptions, Detection, HeadTensors, Heads, KEYPOINTS, Keypoint, Letterbox, Rect, input_size};
 
 /// Heads into which people can be planted.
 struct Canvas {
@@ -73,7 +74,7 @@ fn assert_is(d: &Detection, score: f32, bbox: &Rect, keypoints: &[[f32; 2]; KEYP
 #[test]
 fn planted_people_are_found_through_the_letterbox() {
     let frame = (1920, 1080);
-    let target = input_size(frame, 256);
+    let target = input_size(frame, 256, 32);
     let map = Letterbox::fit(frame, target);
     let (h, w) = (target.1 as usize / 4, target.0 as usize / 4);
     let mut canvas = Canvas::new(3, h, w);
@@ -142,7 +143,9 @@ fn merging_sizes_and_tiles_counts_everybody_once() {
         keypoints: std::array::from_fn(|j| if whole.keypoints[j].y < 250.0 { whole.keypoints[j] } else { Keypoint::default() }),
     };
     let broken = Detection { bbox: Rect::new(f32::NAN, 0.0, 1.0, 1.0), ..person(0.9, Rect::new(0.0, 0.0, 1.0, 1.0)) };
-    let merged = merge(vec![again, other.clone(), half, whole.clone(), broken], 0.5, 10);
+    let found = [again, other.clone(), half, whole.clone(), broken].map(PersonBox::from).to_vec();
+    let (whole, other) = (PersonBox::from(whole), PersonBox::from(other));
+    let merged = merge(found, 0.5, 10);
     assert_eq!(merged, [whole.clone(), other]);
     assert_eq!(merge(merged, 0.5, 1), [whole]);
 }

@@ -61,7 +61,7 @@ pub fn sight(x: f32, y: f32, height: f32, phase: f32, noise: &mut Noise, jitter:
         k.y += noise.next() * jitter;
     }
     d.bbox = Rect::around(d.keypoints.iter().map(|k| [k.x, k.y])).unwrap().grown(0.06);
-    Observation::from_detection(&d).unwrap()
+    Observation::from_person(&d.into()).unwrap()
 }
 
 /// The ids of an update's observations.

@@ -73,6 +73,7 @@ pub fn header(rig: &BodyRig) -> Header {
         body: Body { name: rig.name.clone(), shape_names: rig.shape_names.clone() },
         keypoint_names: vec![],
         landmark_names: vec![],
+        openpose_names: vec![],
         settings: serde_json::Map::new(),
         provenance: serde_json::json!({"guest": "overlay@0.1.0"}).as_object().unwrap().clone(),
     }
@@ -143,6 +144,7 @@ pub fn person(rig: &BodyRig, track: u32, step: f64) -> Person {
             joints3d,
             angles: Angles::default(),
             reprojection_px: None,
+            openpose: None,
         }),
         mesh_drawn: true,
     }

@@ -1,22 +1,30 @@
 //! Between the world's types and the kit's.
 
 use halfpipe_kit::axes;
-use halfpipe_kit::blazepose::Roi;
 use halfpipe_kit::rig::{Joint, Rig, RigError, SurfacePoint};
 use halfpipe_kit::rotation::Mat3;
 
 use crate::host::exports::halfpipe::job::runner::Failure;
 use crate::host::halfpipe::job::catalog;
-use crate::host::halfpipe::media::frames::{Crop, Normalization};
+use crate::host::halfpipe::media::frames::Normalization;
 use crate::host::halfpipe::scene::meshes::{Mat3 as WitMat3, Vec3 as WitVec3};
 use crate::host::wasi::nn::tensor::{Tensor, TensorType};
+
+/// The rig of a body of the catalog, as the kit wants it.
+///
+/// # Errors
+/// A model's fault: no such body, or a rig that does not fit.
+pub fn body_rig(name: &str) -> Result<Rig, Failure> {
+    let found = catalog::body(name).map_err(crate::host::failed)?;
+    rig(found).map_err(|e| Failure::BadModel(format!("{name}: {e}")))
+}
 
 fn point(v: &WitVec3) -> [f64; 3] {
     [v.x, v.y, v.z].map(f64::from)
 }
 
 /// The catalog's rig as the kit wants it.
-pub fn rig(rig: catalog::Rig) -> Result<Rig, RigError> {
+fn rig(rig: catalog::Rig) -> Result<Rig, RigError> {
     let rows = |m: &WitMat3| [[m.row0.x, m.row0.y, m.row0.z], [m.row1.x, m.row1.y, m.row1.z], [m.row2.x, m.row2.y, m.row2.z]];
     let joints = rig.joints.iter().map(|j| Joint {
         name: j.name.clone(),
@@ -45,14 +53,20 @@ pub fn vec3(v: [f64; 3]) -> WitVec3 {
     WitVec3 { x: v[0] as f32, y: v[1] as f32, z: v[2] as f32 }
 }
 
-/// A crop of frame `frame` of a batch.
-pub fn crop(frame: u32, roi: &Roi) -> Crop {
-    Crop { frame, center_x: roi.center[0], center_y: roi.center[1], side: roi.side, rotation: roi.rotation }
-}
-
 /// Input normalisation of a model, as the catalog states it.
+///
+/// # Errors
+/// A model's fault: there is no such model, or its entry states no normalisation.
 pub fn normalization(model: &str) -> Result<Normalization, Failure> {
     let facts = catalog::model(model).map_err(crate::host::failed)?;
+    normalization_of(model, &facts)
+}
+
+/// The same out of facts at hand.
+///
+/// # Errors
+/// A model's fault: its entry states no normalisation.
+pub fn normalization_of(model: &str, facts: &catalog::ModelFacts) -> Result<Normalization, Failure> {
     match (facts.mean, facts.std) {
         (Some(mean), Some(std)) => Ok(Normalization { mean, std }),
         _ => Err(Failure::BadModel(format!("the catalog entry of {model} lacks mean and std, which an image model needs"))),
@@ -65,9 +79,23 @@ pub fn tensor(dims: &[u32], values: &[f32]) -> Tensor {
     Tensor::new(dims, TensorType::Fp32, &bytes)
 }
 
-/// The values of an f32 tensor.
-pub fn floats(tensor: &Tensor) -> Vec<f32> {
-    tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+/// The values of an f32 tensor; none where it holds another type.
+pub fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
+    (tensor.ty() == TensorType::Fp32).then(|| from_bytes(&tensor.data(), f32::from_le_bytes))
+}
+
+/// The values of a tensor of f32 or whole numbers as f32; none where it holds another type.
+pub fn numbers(tensor: &Tensor) -> Option<Vec<f32>> {
+    match tensor.ty() {
+        TensorType::I64 => Some(from_bytes(&tensor.data(), |b| i64::from_le_bytes(b) as f32)),
+        TensorType::I32 => Some(from_bytes(&tensor.data(), |b| i32::from_le_bytes(b) as f32)),
+        TensorType::U8 => Some(tensor.data().into_iter().map(f32::from).collect()),
+        _ => floats(tensor),
+    }
+}
+
+fn from_bytes<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|chunk| value(*chunk)).collect()
 }
 
 /// Rotations by rows, as the body model takes them.
