@@ -14,8 +14,8 @@ Zhou et al., "On the Continuity of Rotation Representations in Neural Networks",
 What is written differently computes the same: the position embeddings are added up beforehand; the decoder's input token is
 zero, so its embedding is a constant; and the attention of a single token to itself is 1, so only its value is computed.
 
-With `half`, weights and computation are float16, but for normalisation sums (by the operator's definition), the read-outs and the
-rotations; inputs and outputs stay float32.
+With `half`, every product with weights, attention and GELU are float16, with their weights; what they give is summed up, normalised
+and read out in float32, as PyTorch's automatic mixed precision does it. Inputs and outputs stay float32.
 """
 
 from pathlib import Path
@@ -62,14 +62,13 @@ class _Builder:
         """Tokens [N, 192, width]."""
         graph, width = self.graph, self.sizes.width
         image = graph.add("columns", "Slice", "img", graph.integers(32), graph.integers(224), graph.integers(3))
-        if self.half:
-            image = graph.add("columns_f16", "Cast", image, to=TensorProto.FLOAT16)
+        image = self._narrow("columns", image)
         kernel, bias = (graph.weights(name, self.read(name)) for name in self._names("backbone.patch_embed.proj"))
         patches = graph.add("patches", "Conv", image, kernel, bias, kernel_shape=[16, 16], strides=[16, 16], pads=[2, 2, 2, 2])
         tokens = graph.add("patches_flat", "Reshape", patches, graph.integers(0, width, TOKENS))
-        tokens = graph.add("patch_tokens", "Transpose", tokens, perm=[0, 2, 1])
+        tokens = self._wide("patch_tokens", graph.add("patch_tokens", "Transpose", tokens, perm=[0, 2, 1]))
         places = self.read("backbone.pos_embed")
-        tokens = graph.add("placed_tokens", "Add", tokens, graph.weights("backbone.pos_embed", places[:, 1:] + places[:, :1]))
+        tokens = graph.add("placed_tokens", "Add", tokens, graph.weights("backbone.pos_embed", places[:, 1:] + places[:, :1], np.float32))
         for index in range(self.sizes.blocks):
             tokens = self._block(f"backbone.blocks.{index}", tokens)
         return self._norm("backbone.last_norm", tokens, BACKBONE_EPSILON)
@@ -81,39 +80,37 @@ class _Builder:
         q, k, v = graph.split([f"{name}.{part}" for part in "qkv"], "Split", qkv, graph.integers(width, width, width), axis=2)
         q = graph.add(f"{name}.q_scaled", "Mul", q, graph.number(VIT_HEAD**-0.5))
         mixed = self._attention(f"{name}.attn", q, k, v, width // VIT_HEAD, VIT_HEAD)
-        tokens = graph.add(f"{name}.attended", "Add", tokens, self._linear(f"{name}.attn.proj", mixed))
+        tokens = graph.add(f"{name}.attended", "Add", tokens, self._wide_linear(f"{name}.attn.proj", mixed))
         normed = self._norm(f"{name}.norm2", tokens, BACKBONE_EPSILON)
         hidden = self._gelu(f"{name}.mlp.gelu", self._linear(f"{name}.mlp.fc1", normed))
-        return graph.add(f"{name}.out", "Add", tokens, self._linear(f"{name}.mlp.fc2", hidden))
+        return graph.add(f"{name}.out", "Add", tokens, self._wide_linear(f"{name}.mlp.fc2", hidden))
 
     def decoder(self, context: str) -> str:
         """The token [N, 1, width of the decoder] that has attended to `context`."""
         graph, inner, head = self.graph, self.sizes.inner, "smpl_head.transformer"
         token = self.read(f"{head}.to_token_embedding.bias") + self.read(f"{head}.pos_embedding")
-        token = graph.weights(f"{head}.token", token)  # [1, 1, width], grows to N rows at the first sum
+        token = graph.weights(f"{head}.token", token, np.float32)  # [1, 1, width], grows to N rows at the first sum
         for index in range(self.sizes.layers):
             layer = f"{head}.transformer.layers.{index}"
             normed = self._norm(f"{layer}.0.norm", token, DECODER_EPSILON)
             value = self.read(f"{layer}.0.fn.to_qkv.weight")[2 * inner :]
             value = graph.add(f"{layer}.0.v", "MatMul", normed, graph.weights(f"{layer}.0.fn.to_v.weight", value.T))
-            token = graph.add(f"{layer}.0.out", "Add", self._linear(f"{layer}.0.fn.to_out.0", value), token)
+            token = graph.add(f"{layer}.0.out", "Add", self._wide_linear(f"{layer}.0.fn.to_out.0", value), token)
             normed = self._norm(f"{layer}.1.norm", token, DECODER_EPSILON)
             kv = self._linear(f"{layer}.1.fn.to_kv", context, bias=False)
             k, v = graph.split([f"{layer}.1.k", f"{layer}.1.v"], "Split", kv, graph.integers(inner, inner), axis=2)
             q = self._linear(f"{layer}.1.fn.to_q", normed, bias=False)
             q = graph.add(f"{layer}.1.q_scaled", "Mul", q, graph.number(DECODER_HEAD**-0.5))
             mixed = self._attention(f"{layer}.1", q, k, v, inner // DECODER_HEAD, DECODER_HEAD)
-            token = graph.add(f"{layer}.1.out", "Add", self._linear(f"{layer}.1.fn.to_out.0", mixed), token)
+            token = graph.add(f"{layer}.1.out", "Add", self._wide_linear(f"{layer}.1.fn.to_out.0", mixed), token)
             normed = self._norm(f"{layer}.2.norm", token, DECODER_EPSILON)
             hidden = self._gelu(f"{layer}.2.gelu", self._linear(f"{layer}.2.fn.net.0", normed))
-            token = graph.add(f"{layer}.2.out", "Add", self._linear(f"{layer}.2.fn.net.3", hidden), token)
+            token = graph.add(f"{layer}.2.out", "Add", self._wide_linear(f"{layer}.2.fn.net.3", hidden), token)
         return token
 
     def readout(self, token: str):
         """The four outputs, all float32."""
         graph = self.graph
-        if self.half:
-            token = graph.add("token_f32", "Cast", token, to=TensorProto.FLOAT)
         token = graph.add("token_flat", "Squeeze", token, graph.integers(1))
         pose = self._offset("decpose", "init_body_pose", token, "pose6d")
         self._offset("decshape", "init_betas", token, "betas")
@@ -170,8 +167,22 @@ class _Builder:
         return graph.add(f"{name}.mixed_flat", "Reshape", mixed, graph.integers(0, 0, heads * extent))
 
     def _norm(self, name: str, value: str, epsilon: float) -> str:
-        scale, bias = (self.graph.weights(full, self.read(full)) for full in self._names(name))
-        return self.graph.add(f"{name}.normed", "LayerNormalization", value, scale, bias, axis=-1, epsilon=epsilon)
+        """The normalised value, ready for a product."""
+        scale, bias = (self.graph.weights(full, self.read(full), np.float32) for full in self._names(name))
+        normed = self.graph.add(f"{name}.normed", "LayerNormalization", value, scale, bias, axis=-1, epsilon=epsilon)
+        return self._narrow(f"{name}.normed", normed)
+
+    def _narrow(self, name: str, value: str) -> str:
+        """A float32 value in the type of products."""
+        return self.graph.add(f"{name}_f16", "Cast", value, to=TensorProto.FLOAT16) if self.half else value
+
+    def _wide(self, name: str, value: str) -> str:
+        """The result of products in float32."""
+        return self.graph.add(f"{name}_f32", "Cast", value, to=TensorProto.FLOAT) if self.half else value
+
+    def _wide_linear(self, name: str, value: str) -> str:
+        """A linear layer whose result is summed up."""
+        return self._wide(f"{name}.sum", self._linear(name, value))
 
     def _linear(self, name: str, value: str, bias: bool = True) -> str:
         weight, bias_name = self._names(name)

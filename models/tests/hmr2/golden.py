@@ -3,6 +3,8 @@
     python3 models/make.py --hmr2-reference            runs both anew and compares what they give with the file
     python3 models/make.py --hmr2-reference --record   writes the file anew
 
+`samples.ckpt` beside it is a small file of `torch.save` with tensors of many kinds.
+
 `global_orient`, `body_pose`, `betas`, `pred_cam`: PyTorch on `pictures()`, with the weights of the made-up checkpoint, which
 `torch.load` has read. `vertices`, `joints`, `openpose`: smplx on `rotations` and `shape`, with the made-up SMPL; the last as
 4D-Humans picks them out of smplx's joints.
@@ -24,6 +26,7 @@ from tests.hmr2 import made_up
 from tests.safetensors import decode, encode
 
 FILE = Path(__file__).with_name("golden.safetensors")
+SAMPLES = Path(__file__).with_name("samples.ckpt")
 BATCH = 8
 # smpl_to_openpose of hmr2/models/smpl_wrapper.py, into smplx's 24 joints and the vertices that it adds to them
 SMPL_TO_OPENPOSE = [24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34]
@@ -80,6 +83,27 @@ def from_pytorch(folder: Path) -> dict:
     return {name: output.numpy() for (name, _), output in zip(network.OUTPUTS, outputs)}
 
 
+def write_samples():
+    """Writes SAMPLES: tensors whose numbers are 0, 1, 2, ..., stored in every way that a checkpoint may have."""
+    import torch  # pylint: disable=import-outside-toplevel
+
+    count = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+    state = {
+        "plain": count,
+        "transposed": count.T.contiguous().T,
+        "part": torch.arange(-5, 20, dtype=torch.float32)[5:17].reshape(3, 4),
+        "spread": torch.arange(0, 12, 0.5).reshape(3, 8)[:, ::2],
+        "half": count.half(),
+        "bfloat16": count.bfloat16(),
+        "double": count.double(),
+        "long": count.long(),
+        "parameter": torch.nn.Parameter(count),
+        "scalar": torch.tensor(7.0),
+        "no_tensor": "text",
+    }
+    torch.save({"state_dict": state, "hyper_parameters": argparse.Namespace(device=torch.device("cpu"), size=torch.Size([1]))}, SAMPLES)
+
+
 def from_smplx(folder: Path, inputs: dict) -> dict:
     """Vertices, joints and OpenPose's joints by smplx."""
     import smplx  # pylint: disable=import-outside-toplevel
@@ -104,6 +128,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = from_pytorch(Path(folder)) | inputs | from_smplx(Path(folder), inputs)
     if recording:
+        write_samples()
         FILE.write_bytes(encode(found, {"weights": weights_digest()}))
         importer.say(f"{FILE}: written")
         return 0
