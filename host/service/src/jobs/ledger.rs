@@ -1,15 +1,17 @@
 //! The ledger: job records in an object store. Every change is a conditional put of the version that was read, so that of two
 //! processes that act on one record at the same time one is told to look again.
 //!
-//! Layout below the ledger's prefix: `jobs/<id>.json` the records; `open/<id>` an empty mark for every job that is not in a final
-//! state, so that looking for work does not read finished jobs; `keys/<digest>` the id that an idempotency key maps to;
+//! Layout below the ledger's prefix: `jobs/<id>.json` the records; `open/<id>` a mark for every job that is not in a final state, so
+//! that looking for work does not read finished jobs, and put anew when a job comes back to the queue, so that who has seen its
+//! record need not read it again before; `keys/<digest>` the id that an idempotency key maps to;
 //! `failed/<id>` a mark for every job that ended in an error. The record is the truth: marks are put before a record opens, removed
 //! after it closes, and mended by whoever finds one that disagrees.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use halfpipe_store::{Key, KeyError, ObjectStore, PutMode, StoreError};
+use halfpipe_store::{Key, KeyError, ObjectMeta, ObjectStore, PutMode, StoreError};
 use sha2::{Digest, Sha256};
 
 use crate::clock::now_ms;
@@ -21,6 +23,10 @@ const MOST_RECORD_BYTES: u64 = 8 << 20;
 const MOST_CONFLICTS: u32 = 16;
 /// Entries of a page when walking marks.
 const PAGE: usize = 1000;
+/// Age at which a mark without a record is one whose submitter died.
+const STALE: Duration = Duration::from_secs(3600);
+/// Wait between two looks at a mark whose record is missing or cannot be read.
+const ODD: Duration = Duration::from_secs(60);
 
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +82,14 @@ pub struct Ledger {
     prefix: String,
     lease: Duration,
     most_waiting: usize,
+    seen: Arc<Mutex<HashMap<String, Seen>>>,
+}
+
+/// What is remembered of an open job that could not be taken up: while its mark is the same, it cannot before that time.
+#[derive(Debug)]
+struct Seen {
+    mark: String,
+    until_ms: u64,
 }
 
 /// Whether `id` has the form of an id that this service gives.
@@ -95,7 +109,7 @@ impl Ledger {
     /// may wait.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str, lease: Duration, most_waiting: usize) -> Self {
-        Self { store, prefix: prefix.to_owned(), lease, most_waiting }
+        Self { store, prefix: prefix.to_owned(), lease, most_waiting, seen: Arc::default() }
     }
 
     /// The store it is in.
@@ -166,6 +180,8 @@ impl Ledger {
                 Ok(()) => {
                     if record.state.is_final() {
                         self.close(&record)?;
+                    } else if record.state == State::Queued {
+                        self.announce(&record);
                     }
                     return Ok(record);
                 }
@@ -174,6 +190,16 @@ impl Ledger {
             }
         }
         Err(LedgerError::Contended(id.to_owned()).into())
+    }
+
+    /// Changes the mark of a job that came back to the queue, so that those look at it who know that it was somebody's. Where that
+    /// fails they find it when the time has come that they know.
+    fn announce(&self, record: &Record) {
+        let mark = self.key("open", &record.id);
+        let put = mark.and_then(|mark| Ok(self.store.put(&mark, record.leases.to_string().as_bytes(), PutMode::Overwrite)?));
+        if let Err(error) = put {
+            tracing::warn!(job = record.id, %error, "a job that came back to the queue could not be announced");
+        }
     }
 
     /// Takes the open mark of a job that ended, and marks it among the failed where it failed.
@@ -191,6 +217,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Full`], [`LedgerError::Store`].
     pub fn check_room(&self, idempotency: Option<&str>) -> Result<(), LedgerError> {
+        if self.most_waiting == usize::MAX {
+            return Ok(()); // nobody needs the count
+        }
         if let Some(text) = idempotency
             && self.by_key(&digest(text))?.is_some()
         {
@@ -272,10 +301,13 @@ impl Ledger {
         let mut after = after.map(|name| self.key(kind, name)).transpose()?;
         let mut names = Vec::new();
         while names.len() < limit {
-            let page = self.store.list(&prefix, after.as_ref(), PAGE.min(limit - names.len()))?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.key.clone());
+            let asked = PAGE.min(limit - names.len());
+            let page = self.store.list(&prefix, after.as_ref(), asked)?;
             names.extend(page.iter().filter_map(|m| m.key.as_str().strip_prefix(&prefix).map(str::to_owned)));
+            if page.len() < asked {
+                break;
+            }
+            after = page.last().map(|m| m.key.clone());
         }
         Ok(names)
     }
@@ -317,50 +349,81 @@ impl Ledger {
 
     /// Takes up the oldest job that may be taken up, other than `not`, under a new lease.
     ///
+    /// Marks are listed in the order of ids, which is that of submission, and the first job that may be taken up is: one list, one
+    /// read and one put, however many wait. Records of jobs that others work on are read once for each span that nobody may take
+    /// them up in.
+    ///
     /// # Errors
     /// [`LedgerError::Store`].
     pub fn claim(&self, owner: &str, most_attempts: u32, not: &[String]) -> Result<Option<Record>, LedgerError> {
-        let now = now_ms();
-        let mut candidates = Vec::new();
-        for id in self.open_ids()? {
-            if not.contains(&id) {
-                continue;
+        let prefix = format!("{}open/", self.prefix);
+        let mut after = None;
+        let mut there = HashSet::new();
+        loop {
+            let page = self.store.list(&prefix, after.as_ref(), PAGE)?;
+            for mark in &page {
+                let Some(id) = mark.key.as_str().strip_prefix(&prefix) else { continue };
+                there.insert(id.to_owned());
+                if not.iter().any(|n| n == id) || self.must_wait(id, mark) {
+                    continue;
+                }
+                if let Some(record) = self.look(id, mark, owner, most_attempts)? {
+                    return Ok(Some(record));
+                }
             }
-            match self.get(&id) {
-                Ok(record) if record.state.is_final() => self.close(&record)?,
-                Ok(record) if record.is_claimable(now) => candidates.push(record),
-                Ok(_) => {}
-                // a mark whose record is about to follow, or whose submitter died: its client never got an id
-                Err(LedgerError::Unknown(_)) => self.forget_stale_mark(&id)?,
-                Err(LedgerError::Corrupt { message, .. }) => tracing::warn!(job = id, message, "a record cannot be read"),
-                Err(e) => return Err(e),
+            if page.len() < PAGE {
+                break;
             }
+            after = page.last().map(|mark| mark.key.clone());
         }
-        candidates.sort_by_key(|r| (r.created_ms, r.id.clone()));
-        for candidate in candidates {
-            if let Some(record) = self.try_claim(&candidate.id, owner, most_attempts)? {
-                return Ok(Some(record));
+        self.seen().retain(|id, _| there.contains(id));
+        Ok(None)
+    }
+
+    /// No code panics while it holds the lock, so the map is whole even if a thread died.
+    fn seen(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn must_wait(&self, id: &str, mark: &ObjectMeta) -> bool {
+        self.seen().get(id).is_some_and(|seen| seen.mark == mark.etag && now_ms() < seen.until_ms)
+    }
+
+    fn remember(&self, id: &str, mark: &ObjectMeta, until_ms: u64) {
+        self.seen().insert(id.to_owned(), Seen { mark: mark.etag.clone(), until_ms });
+    }
+
+    /// Looks at an open job: takes it up where it may be taken up, mends its mark where that is wrong.
+    fn look(&self, id: &str, mark: &ObjectMeta, owner: &str, most_attempts: u32) -> Result<Option<Record>, LedgerError> {
+        let odd_until = now_ms() + u64::try_from(ODD.as_millis()).unwrap_or(u64::MAX / 2);
+        match self.load(id) {
+            Ok((record, _)) if record.state.is_final() => self.close(&record)?,
+            Ok((record, etag)) if record.is_claimable(now_ms()) => {
+                let claimed = self.try_claim(record, etag, owner, most_attempts)?;
+                if let Some(lease) = claimed.as_ref().and_then(|record| record.lease.as_ref()) {
+                    self.remember(id, mark, lease.expires_ms);
+                }
+                return Ok(claimed);
             }
+            Ok((record, _)) => self.remember(id, mark, record.claimable_from().unwrap_or_default()),
+            // a mark whose record is about to follow, or whose submitter died: its client never got an id
+            Err(LedgerError::Unknown(_)) => match mark.modified.elapsed().unwrap_or_default() {
+                age if age > STALE => self.store.delete(&mark.key)?,
+                age if age > ODD => self.remember(id, mark, odd_until),
+                _ => {}
+            },
+            Err(LedgerError::Corrupt { message, .. }) => {
+                tracing::warn!(job = id, message, "a record cannot be read");
+                self.remember(id, mark, odd_until);
+            }
+            Err(e) => return Err(e),
         }
         Ok(None)
     }
 
-    fn forget_stale_mark(&self, id: &str) -> Result<(), LedgerError> {
-        let mark = self.key("open", id)?;
-        match self.store.head(&mark) {
-            Ok(meta) if meta.modified.elapsed().unwrap_or_default() > Duration::from_secs(3600) => Ok(self.store.delete(&mark)?),
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
-
     /// One conditional put decides who gets it.
-    fn try_claim(&self, id: &str, owner: &str, most_attempts: u32) -> Result<Option<Record>, LedgerError> {
-        let (mut record, etag) = self.load(id)?;
+    fn try_claim(&self, mut record: Record, etag: String, owner: &str, most_attempts: u32) -> Result<Option<Record>, LedgerError> {
         let now = now_ms();
-        if !record.is_claimable(now) {
-            return Ok(None);
-        }
         if let Some(lost) = record.lease.take() {
             // whoever had it is gone without a word
             let message = format!("{} stopped answering while it worked on the job", lost.owner);

@@ -261,14 +261,20 @@ impl Record {
         }
     }
 
+    /// From when on somebody may take it up, Unix time in milliseconds, as things are; none where it has ended.
+    #[must_use]
+    pub fn claimable_from(&self) -> Option<u64> {
+        match self.state {
+            State::Queued => Some(self.not_before_ms),
+            State::Processing => Some(self.lease.as_ref().map_or(0, |l| l.expires_ms)),
+            State::Complete | State::Error | State::Cancelled => None,
+        }
+    }
+
     /// Whether somebody may take it up now.
     #[must_use]
     pub fn is_claimable(&self, now_ms: u64) -> bool {
-        match self.state {
-            State::Queued => self.not_before_ms <= now_ms,
-            State::Processing => self.lease.as_ref().is_none_or(|l| l.expires_ms <= now_ms),
-            State::Complete | State::Error | State::Cancelled => false,
-        }
+        self.claimable_from().is_some_and(|from| from <= now_ms)
     }
 
     /// The output of a role.
