@@ -438,6 +438,7 @@ mod tests {
         let counts = |people, bodies| Counts {
             frames: 10,
             frames_drawn: 8,
+            pixels_drawn: 8000,
             people,
             tracks: 1,
             statuses: BTreeMap::from([("tracked".to_owned(), bodies)]),

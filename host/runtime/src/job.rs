@@ -23,7 +23,7 @@ use crate::guest::Guest;
 use crate::host::Host;
 use crate::limits::Limits;
 use crate::progress::{Progress, Stage};
-use crate::report::{Counts, InputFacts, JobReport, OutputFacts, Provenance, SandboxFacts, Warning};
+use crate::report::{CopiedBytes, Counts, InputFacts, JobReport, OutputFacts, Provenance, SandboxFacts, Warning};
 use crate::sandbox::Sandbox;
 use crate::state::{CancelToken, JobState};
 use crate::{options, usage};
@@ -126,6 +126,10 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         clock: GuestClock::default(),
         drawn: Vec::new(),
         frames_drawn: 0,
+        pixels_drawn: 0,
+        copied: CopiedBytes::default(),
+        begun: Instant::now(),
+        first_batch: None,
         warnings: Vec::new(),
         lockstep: false,
         input_fault: None,
@@ -242,6 +246,7 @@ impl Host {
     /// # Errors
     /// What went wrong and what to do about it; everything the job held is freed and no file is left behind.
     pub async fn run(&self, job: Job) -> Result<JobReport, RuntimeError> {
+        let begun = Instant::now();
         job.check()?;
         let guest = &job.guest;
         options::check(&guest.description.options_schema, &job.options)
@@ -255,7 +260,7 @@ impl Host {
         let load_seconds = loading.elapsed().as_secs_f64();
 
         let (started, cpu) = (Instant::now(), usage::cpu_secs());
-        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs, probed.format.size).await?;
+        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs, (probed.format.size, begun)).await?;
         state.tell(Stage::Finishing, report.frames, Some(report.frames));
         self.verify(&job, &mut state, &report).await?;
         self.export_motion(&job, &mut state, &needs)?;
@@ -307,7 +312,7 @@ impl Host {
         job: &Job,
         grants: Grants,
         needs: &Needs,
-        size: Size,
+        (size, begun): (Size, Instant),
     ) -> Result<(JobState, wit::Report, Duration), RuntimeError> {
         let guest_fault = |message: String| RuntimeError::Guest { guest: job.guest.description.name.clone(), message };
         let roles: Vec<String> = grants.inputs.keys().chain(grants.outputs.keys()).cloned().collect();
@@ -319,6 +324,7 @@ impl Host {
             grants,
             window: job.window,
             picture_bytes: size.picture_bytes() as u64,
+            begun,
             quality: job.quality,
             preset: job.preset.clone(),
             lockstep: job.lockstep,
@@ -446,6 +452,7 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
         warnings.push(Warning { code: "software_renderer".into(), message });
     }
     let (sections, host_calls) = state.clock.totals();
+    let to_guest = state.clock.reads().values().sum();
     let without_fit: f64 = sections.iter().filter(|(name, _)| *name != "fit").map(|(_, secs)| secs).sum();
     Ok(JobReport {
         schema: "halfpipe.report/1",
@@ -472,6 +479,7 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
         counts: Counts {
             frames: report.frames,
             frames_drawn: state.frames_drawn,
+            pixels_drawn: state.pixels_drawn,
             people: report.people,
             tracks: report.tracks,
             statuses: report.statuses.into_iter().collect(),
@@ -480,13 +488,15 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
         settings: json!({ "batch": job.batch, "quality": job.quality, "preset": job.preset, "window": job.window.map(|w| [w.start_secs, w.end_secs]), "guest": settings }),
         wall_seconds: outcome.wall,
         load_seconds: outcome.load,
+        first_batch_seconds: state.first_batch.map(|d| d.as_secs_f64()),
         frames_per_second: report.frames as f64 / outcome.wall.max(1e-9),
         cpu_seconds: outcome.cpu,
         peak_rss_bytes: usage::peak_rss_bytes(),
         stages: state.stages.snapshot().into_iter().map(|(name, times)| (name, times.into())).collect(),
+        copied_bytes: CopiedBytes { to_guest, from_guest: state.file_bytes, ..state.copied },
         sandbox: SandboxFacts {
             host_calls,
-            tensor_bytes_read: state.clock.reads().values().sum(),
+            tensor_bytes_read: to_guest,
             tensors_read: state.clock.reads(),
             instantiate_microseconds: outcome.instantiate.as_secs_f64() * 1e6,
             share_without_fit: without_fit / outcome.cpu.max(1e-9),

@@ -54,6 +54,8 @@ pub struct Counts {
     pub frames: u64,
     /// Frames in which a body changed pixels, counted by the host.
     pub frames_drawn: u64,
+    /// Pixels that bodies changed, summed over bodies and frames, counted by the host.
+    pub pixels_drawn: u64,
     /// Bodies, summed over frames.
     pub people: u64,
     /// Different people.
@@ -62,6 +64,19 @@ pub struct Counts {
     pub statuses: BTreeMap<String, u64>,
     /// Further counts of the guest.
     pub other: BTreeMap<String, f64>,
+}
+
+/// Bytes that were copied from one place to another, by where they went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CopiedBytes {
+    /// Pictures, out of the decoder's pipe.
+    pub from_decoder: u64,
+    /// Pictures, into the encoder's pipe.
+    pub to_encoder: u64,
+    /// Tensors, into the guest's memory.
+    pub to_guest: u64,
+    /// Data files, out of the guest's memory.
+    pub from_guest: u64,
 }
 
 /// Busy seconds of a stage. Stages overlap: their sum is not the wall time.
@@ -146,6 +161,8 @@ pub struct JobReport {
     pub wall_seconds: f64,
     /// Wall seconds of loading models, where this job had to.
     pub load_seconds: f64,
+    /// Wall seconds from the call until the guest had its first frames: checks, loading, the start of the guest and of the decoder.
+    pub first_batch_seconds: Option<f64>,
     /// Frames per second over `wall_seconds`.
     pub frames_per_second: f64,
     /// CPU seconds of this process and its ffmpeg children during the job. Other jobs at the same time are in it.
@@ -154,6 +171,8 @@ pub struct JobReport {
     pub peak_rss_bytes: u64,
     /// Busy seconds by stage.
     pub stages: BTreeMap<String, StageFacts>,
+    /// What was copied.
+    pub copied_bytes: CopiedBytes,
     /// What the sandbox cost.
     pub sandbox: SandboxFacts,
     /// What the user should know.

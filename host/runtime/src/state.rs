@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Pending, StageClock};
 use halfpipe_media::{MediaError, Tools, VideoInfo, Window};
@@ -17,7 +18,7 @@ use crate::error::FaultKind;
 use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::progress::{Progress, Stage};
-use crate::report::Warning;
+use crate::report::{CopiedBytes, Warning};
 
 /// Asks a job to stop. Clones share the request.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +131,14 @@ pub struct JobState {
     pub drawn: Vec<DrawnBatch>,
     /// Frames drawn on so far.
     pub frames_drawn: u64,
+    /// Pixels changed so far, each body's by itself.
+    pub pixels_drawn: u64,
+    /// Bytes that were copied so far, by where they went.
+    pub copied: CopiedBytes,
+    /// When the job was asked for.
+    pub begun: Instant,
+    /// How long after that the guest got its first frames.
+    pub first_batch: Option<Duration>,
     /// Warnings of the host.
     pub warnings: Vec<Warning>,
     /// Wait for each piece of work before the next is queued: the baseline that benches compare with.
@@ -204,6 +213,7 @@ impl JobState {
             let frames: BTreeSet<u32> =
                 batch.frames.iter().zip(pixels.iter()).filter(|(_, changed)| **changed > 0).map(|(frame, _)| *frame).collect();
             self.frames_drawn += frames.len() as u64;
+            self.pixels_drawn += pixels.iter().map(|changed| u64::from(*changed)).sum::<u64>();
         }
         self.drawn = rest;
         Ok(())

@@ -46,6 +46,12 @@ impl HostSource for JobState {
         self.clock.progressed();
         self.frames_read += batch.len() as u64;
         self.pts.extend(batch.pts.iter());
+        self.copied.from_decoder += batch.bytes();
+        if self.first_batch.is_none() {
+            let after = self.begun.elapsed();
+            tracing::info!(job = self.id, milliseconds = after.as_secs_f64() * 1e3, "the guest has its first frames");
+            self.first_batch = Some(after);
+        }
         let lease = Arc::new(self.budget.try_take(batch.bytes())?);
         Ok(Some(self.table.push(FramesHandle { batch, lease })?))
     }
@@ -60,7 +66,7 @@ impl HostSink for JobState {
     async fn write(&mut self, this: Resource<SinkHandle>, frames: Resource<FramesHandle>) -> Result<(), HostError> {
         self.touch();
         let frames = self.table.delete(frames)?;
-        let count = frames.batch.len() as u64;
+        let (count, bytes) = (frames.batch.len() as u64, frames.batch.bytes());
         let sink = self.table.get_mut(&this)?;
         if frames.batch.format.size != sink.size {
             let (got, want) = (frames.batch.format.size, sink.size);
@@ -69,6 +75,7 @@ impl HostSink for JobState {
         sink.sink.write(frames.batch).await?;
         self.clock.progressed();
         self.frames_written += count;
+        self.copied.to_encoder += bytes;
         self.count_drawn(false).await?;
         Ok(())
     }
