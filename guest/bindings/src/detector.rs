@@ -73,11 +73,19 @@ impl Detector {
     /// # Errors
     /// A model's fault, or a host call's.
     pub fn detect(&self, batch: &FrameBatch, frames: &[u32]) -> Result<Vec<Vec<PersonBox>>, Failure> {
+        self.detect_at(batch, frames, &self.long_sides)
+    }
+
+    /// [`detect`](Self::detect) with other longer sides of the inputs.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn detect_at(&self, batch: &FrameBatch, frames: &[u32], long_sides: &[u32]) -> Result<Vec<Vec<PersonBox>>, Failure> {
         let mut people = Vec::with_capacity(frames.len());
         for frames in frames.chunks(self.frames) {
             // all sizes are queued before any is waited for
             let queued: Vec<Queued> =
-                self.sizes(batch.size()).into_iter().map(|size| self.queue(batch, frames, size)).collect::<Result<_, _>>()?;
+                self.sizes(batch.size(), long_sides).into_iter().map(|size| self.queue(batch, frames, size)).collect::<Result<_, _>>()?;
             let mut found = vec![Vec::new(); frames.len()];
             for run in &queued {
                 self.decode(run, &mut found)?;
@@ -90,12 +98,12 @@ impl Detector {
         Ok(people)
     }
 
-    fn sizes(&self, frame: Size) -> Vec<Size> {
+    fn sizes(&self, frame: Size, long_sides: &[u32]) -> Vec<Size> {
         match self.facts.size {
             InputSize::Fixed(size) => vec![size],
             InputSize::Flexible(flexible) => {
                 let usual = [flexible.long_side];
-                let long_sides = if self.long_sides.is_empty() { &usual[..] } else { &self.long_sides };
+                let long_sides = if long_sides.is_empty() { &usual[..] } else { long_sides };
                 let size = |side: &u32| movenet::input_size((frame.width, frame.height), *side, flexible.multiple);
                 long_sides.iter().map(size).map(|(width, height)| Size { width, height }).collect()
             }

@@ -4,7 +4,7 @@ use halfpipe_bindings::host::halfpipe::scene::render::Shading;
 use halfpipe_bindings::style::{Layout, Style};
 use halfpipe_kit::gaps::GapOptions;
 use halfpipe_kit::movenet::DetectOptions;
-use halfpipe_kit::track::{DetectorOptions, TrackOptions};
+use halfpipe_kit::track::{DetectorOptions, DetectorReason, TrackOptions};
 use serde::{Deserialize, Serialize};
 
 /// JSON Schema of [`Options`].
@@ -59,6 +59,8 @@ pub struct Options {
     pub body: BodyModel,
     /// Longer sides of the detector's inputs, pixels.
     pub detector_sizes: Vec<u32>,
+    /// All sizes on every run, also where nothing is amiss and the detector only watches for newcomers.
+    pub detector_all_sizes: bool,
     /// Detections must score above this.
     pub detector_score: f32,
     /// Longest pause of the detector while somebody is visible, frames (1: every frame).
@@ -94,6 +96,7 @@ impl Default for Options {
             landmarks: LandmarkModel::Full,
             body: BodyModel::Full,
             detector_sizes: vec![256, 512],
+            detector_all_sizes: false,
             detector_score: DetectOptions::default().min_score,
             detector_frames: detector.max_frames,
             detector_seconds: detector.max_seconds,
@@ -165,6 +168,17 @@ impl Options {
         }
     }
 
+    /// Longer sides of the detector's inputs on a frame on which it is due for this reason: all that were asked for where it starts or
+    /// has somebody to find again; their mean where it only watches for newcomers, which finds the near and the far nearly as well as
+    /// the smallest and the largest together, at half their price.
+    pub fn sizes_for(&self, reason: DetectorReason) -> Vec<u32> {
+        let watching = matches!(reason, DetectorReason::Interval | DetectorReason::Empty);
+        match u32::try_from(self.detector_sizes.len()) {
+            Ok(n) if n > 1 && watching && !self.detector_all_sizes => vec![self.detector_sizes.iter().sum::<u32>() / n],
+            _ => self.detector_sizes.clone(),
+        }
+    }
+
     /// The detector schedule's part.
     pub fn detector(&self) -> DetectorOptions {
         DetectorOptions { max_seconds: self.detector_seconds, max_frames: self.detector_frames, ..DetectorOptions::default() }
@@ -191,6 +205,18 @@ mod tests {
             };
             assert!(same, "{name}: the schema says {stated}, the code {value}");
         }
+    }
+
+    #[test]
+    fn watching_takes_one_size_between_them() {
+        let sizes = |json: &str, reason| Options::parse(json).unwrap().sizes_for(reason);
+        assert_eq!(sizes("{}", DetectorReason::Interval), [384]);
+        assert_eq!(sizes("{}", DetectorReason::Empty), [384]);
+        for reason in [DetectorReason::First, DetectorReason::Lost, DetectorReason::Suspect] {
+            assert_eq!(sizes("{}", reason), [256, 512]);
+        }
+        assert_eq!(sizes(r#"{"detector_sizes": [320]}"#, DetectorReason::Interval), [320]);
+        assert_eq!(sizes(r#"{"detector_all_sizes": true}"#, DetectorReason::Interval), [256, 512]);
     }
 
     #[test]

@@ -117,10 +117,10 @@ impl<'a> People<'a> {
     /// Where to look: crops that follow from the last frames, and those of the detector where it is due.
     fn crops(&mut self, batch: &FrameBatch, at: u32, index: u64, time: f64) -> Result<Vec<Crop>, Failure> {
         let mut detections: Vec<(PersonBox, Observation, Option<TrackId>)> = Vec::new();
-        if self.schedule.due(index, time, &self.tracker).is_some() {
+        if let Some(reason) = self.schedule.due(index, time, &self.tracker) {
             self.schedule.ran(index, time);
             self.detector_frames += 1;
-            let found = self.detector.detect(batch, &[at])?.into_iter().flatten();
+            let found = self.detector.detect_at(batch, &[at], &self.options.sizes_for(reason))?.into_iter().flatten();
             let found: Vec<(PersonBox, Observation)> = found.filter_map(|p| Observation::from_person(&p).map(|o| (p, o))).collect();
             let candidates: Vec<Observation> = found.iter().map(|(_, o)| o.clone()).collect();
             let ids = self.tracker.assign(time, &candidates);
