@@ -168,8 +168,9 @@ lint-infra: packages ## The files of infra/: templates, manifests, images, scrip
 	@infra/lint/run.sh
 
 .PHONY: test-infra
-test-infra: packages ## The simulation behind infra/SCALING.md, and that the page shows what it gives
+test-infra: packages ## The simulation and the costs that infra/'s pages show, and the bill of materials
 	@$(PYTHON_RUN) -m unittest discover --start-directory infra/scaling
+	@$(PYTHON_RUN) -m unittest discover --start-directory infra/docker
 
 .PHONY: bench
 bench: ## Frames a second, CPU and stages, against running the same one frame at a time
@@ -202,6 +203,10 @@ lambda-try: lambda-zip ## Run that zip on a clip, under AWS's emulator of Lambda
 .PHONY: lambda-image
 lambda-image: lambda-zip ## The same as an image, by a Docker engine: halfpipe-lambda
 	docker build --file infra/docker/Dockerfile.lambda --tag halfpipe-lambda .
+
+.PHONY: sbom
+sbom: packages ## Write a bill of materials: target/sbom.cdx.json
+	@$(PYTHON_RUN) infra/docker/sbom.py target/sbom.cdx.json
 
 ##@ Clean
 
