@@ -1,0 +1,43 @@
+"""What all parts of the bench share: where things are, scratch space, and how Halfpipe and the peers are called."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.environment import PEERS
+from runner.process import measure
+
+# The detector on every frame at the peers' size, and both landmark passes for everybody: what the peers do.
+PEERS_DETECTOR = 384
+EQUAL_WORK = ["--set", "detector_frames=1", "--set", "landmark_passes=2", "--set", f"detector_sizes=[{PEERS_DETECTOR}]"]
+
+
+@dataclass
+class Desk:
+    """One bench."""
+
+    halfpipe: Path
+    guests: Path
+    models: Path
+    # draws meshes of a folder: an example of halfpipe-render
+    drawer: Path
+    scratch: Path
+    cores: int
+    quick: bool
+    # interpreters of the two environments; none where they could not be made
+    python: str | None
+    mediapipe: str | None
+
+    def environment(self):
+        return {"HALFPIPE_GUESTS": str(self.guests), "HALFPIPE_MODELS": str(self.models)}
+
+    def run(self, clip, more=(), name="halfpipe"):
+        """Runs a job; gives the measured run, its report, and the files it wrote."""
+        video, poses = self.scratch / f"{name}.mp4", self.scratch / f"{name}.jsonl"
+        command = [self.halfpipe, "run", clip, "-y", "-q", "--json", "-o", video, "--poses", poses, *more]
+        measured = measure(command, env=self.environment())
+        return measured, json.loads(measured.stdout), {"video": video, "poses": poses}
+
+    def peer(self, module, arguments, python=None):
+        """Runs a module of the peers."""
+        return measure([python or self.python, "-m", f"peer.{module}", *arguments], cwd=PEERS, env={"PYTHONDONTWRITEBYTECODE": "1"})

@@ -1,0 +1,119 @@
+"""The floor: CPU seconds of what cannot be left out, each alone, over the cores; and where the rest of a job's time went.
+
+Unavoidable are decoding, the inferences that the job really ran, drawing its bodies, and encoding. Each is run by itself with the least
+CPU time we know how: ffmpeg alone, networks on one thread, Halfpipe's renderer with nothing beside it.
+"""
+
+import json
+
+from runner import clips, drawing
+from runner.figures import spread, table
+from runner.process import measure
+
+TARGET = 1.15
+MULTIPLE = 32
+LANDMARK_INPUT = 256
+
+
+def compare(desk, clip, rounds):
+    """A job and its parts, in rounds."""
+    facts = clips.facts(clip)
+    runs = []
+    for _ in range(rounds):
+        _, report, files = desk.run(clip, name="floor")
+        parts = {"decode": _decode(clip), "inferences": _inferences(desk, report), "drawing": _drawing(desk, files), "encode": _encode(files["video"], report)}
+        runs.append((report, parts))
+    return {"clip": clip.name, **facts, "rounds": rounds, "target": TARGET, **_figures(runs, desk.cores)}
+
+
+def _decode(clip):
+    """To the pictures Halfpipe reads."""
+    return measure(["ffmpeg", "-loglevel", "error", "-y", "-i", clip, "-map", "0:v:0", "-pix_fmt", "yuv420p", "-f", "rawvideo", "/dev/null"]).cpu_seconds
+
+
+def _encode(video, report):
+    """What Halfpipe wrote, encoded once more: decoding and encoding less decoding."""
+    settings = report["settings"]
+    codec = ["-c:v", "libx264", "-preset", settings["preset"] or "veryfast", "-crf", str(settings["quality"] or 20)]
+    both = measure(["ffmpeg", "-loglevel", "error", "-y", "-i", video, "-an", *codec, "-f", "mp4", "/dev/null"]).cpu_seconds
+    return max(both - _decode(video), 0.0)
+
+
+def _drawing(desk, files):
+    folder = desk.scratch / "floor-meshes"
+    facts = desk.peer("alone", ["meshes", "--models", desk.models, "--poses", files["poses"], "--folder", folder]).result()
+    return drawing.draw(desk, folder, facts)["cpu_seconds"]
+
+
+def _inferences(desk, report):
+    work = []
+    for name, stage in report["stages"].items():
+        if name.startswith("nn.infer."):
+            model = name.removeprefix("nn.infer.")
+            for shapes, share in _inputs(model, report):
+                # as many rows in as many calls, as evenly as can be
+                rows, calls = round(stage["items"] * share), round(stage["calls"] * share)
+                few, more = divmod(rows, calls)
+                batches = ((few, calls - more), (few + 1, more))
+                work += [[model, {port: [size, *shape] for port, shape in shapes.items()}, count] for size, count in batches if size and count]
+    results = desk.peer("alone", ["infer", "--models", desk.models, "--work", json.dumps(work)]).result()
+    return sum(result["cpu_seconds"] for result in results)
+
+
+def _inputs(model, report):
+    """Shapes of a network's inputs without the batch, and the share of its inferences that read them."""
+    if model == "movenet_multipose":
+        sizes = report["settings"]["guest"]["detector_sizes"]
+        return [({"image": [3, *_fitted(size, report["input"])]}, 1 / len(sizes)) for size in sizes]
+    if model.startswith("pose_landmark"):
+        return [({"image": [3, LANDMARK_INPUT, LANDMARK_INPUT]}, 1)]
+    return [({"rotations": [24, 3, 3], "shape": [12]}, 1)]
+
+
+def _fitted(long_side, picture):
+    """Height and width of the detector's input: multiples of 32, the frame's aspect (guest/kit/src/movenet/letterbox.rs)."""
+    up = lambda side: -(-round(side) // MULTIPLE) * MULTIPLE
+    scale = up(long_side) / max(picture["width"], picture["height"])
+    return up(picture["height"] * scale), up(picture["width"] * scale)
+
+
+def _figures(runs, cores):
+    """Seconds of CPU time of a job: the floor's parts, what else is known, what is not, and what was left idle."""
+    parts = {name: spread(p[name] for _, p in runs) for name in runs[0][1]}
+    floors = [sum(p.values()) / cores for _, p in runs]
+    walls = [report["wall_seconds"] for report, _ in runs]
+    rest = {}
+    for report, own in runs:
+        stages, sandbox = report["stages"], report["sandbox"]["cpu_seconds"]
+        busy = lambda *names, stages=stages: sum(stages[name]["busy_seconds"] for name in names if name in stages)
+        known = {
+            "guest: fit": sandbox.get("fit", 0.0),
+            "guest: all else": sum(seconds for name, seconds in sandbox.items() if name != "fit"),
+            "letterboxes and crops (busy time)": busy("nn.letterbox", "nn.crops"),
+            "verifying the output (busy time)": busy("verify"),
+        }
+        known["pipes, conversions, threads in each other's way"] = report["cpu_seconds"] - sum(own.values()) - sum(known.values())
+        known["idle"] = cores * report["wall_seconds"] - report["cpu_seconds"]
+        for name, seconds in known.items():
+            rest.setdefault(name, []).append(seconds)
+    return {
+        "cores": cores,
+        "parts_cpu_seconds": parts,
+        "floor_seconds": spread(floors),
+        "wall_seconds": spread(walls),
+        "wall_over_floor": spread(wall / floor for wall, floor in zip(walls, floors, strict=True)),
+        "rest_cpu_seconds": {name: spread(values) for name, values in rest.items()},
+    }
+
+
+def text(result):
+    whole = result["cores"] * result["wall_seconds"]["median"]
+    row = lambda name, figure: [name, f"{figure['median']:.2f}", f"{100 * figure['median'] / whole:.1f}"]
+    rows = [row(f"floor: {name}", figure) for name, figure in result["parts_cpu_seconds"].items()]
+    rows += [row(name, figure) for name, figure in result["rest_cpu_seconds"].items()]
+    over = result["wall_over_floor"]
+    head = (
+        f"{result['clip']}, the floor: {result['floor_seconds']['median']:.2f} s on {result['cores']} cores; the job took {result['wall_seconds']['median']:.2f} s, "
+        f"{over['median']:.2f} ({over['lowest']:.2f} to {over['highest']:.2f}) times as long (target: {result['target']:g})"
+    )
+    return f"{head}\n\n{table(['', 'core seconds', '% of cores x time'], rows)}"
