@@ -82,9 +82,10 @@ serve: build guests models ## Start the HTTP API, with a store of its own under 
 	HALFPIPE_GUESTS=$(GUEST_DIR) $(HALFPIPE) serve $(ARGS)
 
 .PHONY: install
-install: build guests ## Install the command and the shipped guests under PREFIX
+install: build guests ## Install the command, the shipped guests and the models' recipes under PREFIX
 	install -D -m 755 $(HALFPIPE) $(PREFIX)/bin/halfpipe
 	find $(GUEST_DIR) -name '*.wasm' ! -name 'test_*' -exec install -D -m 644 -t $(PREFIX)/lib/halfpipe/guests {} +
+	cd models && find *.py catalog.toml recipes -type f ! -name '*.pyc' -exec install -D -m 644 {} $(abspath $(PREFIX))/share/halfpipe/models/{} \;
 
 .PHONY: doctor
 doctor: build ## Say what this machine has and what it lacks

@@ -4,7 +4,7 @@
     python3 models/import_hmr2.py --checkpoint epoch=35-step=1000000.ckpt --smpl basicModel_neutral_lbs_10_207_0_v1.0.0.pkl
 
 Needs Python 3.11 with venv, and fetches NumPy, ONNX and ONNX Runtime into the recipes' environment; no PyTorch. `halfpipe models
-import hmr2` starts it too. ../docs/hmr2.md has the steps.
+import hmr2` starts it too. hmr2.md has the steps.
 """
 
 import sys

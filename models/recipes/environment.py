@@ -65,8 +65,13 @@ def python_for(kind: str, state: Path) -> Path:
 
 
 def _requirements_digest(kind: str) -> str:
-    """Digest of all requirement files, since one may include another."""
-    contents = b"".join(path.read_bytes() for path in REQUIREMENTS.values())
+    """Digest of a requirement file and of those that it includes."""
+    waiting, contents = [REQUIREMENTS[kind]], b""
+    while waiting:
+        path = waiting.pop()
+        text = path.read_text(encoding="utf-8")
+        contents += text.encode()
+        waiting += [path.parent / line.removeprefix("-r ").strip() for line in text.splitlines() if line.startswith("-r ")]
     return hashlib.sha256(kind.encode() + contents).hexdigest()
 
 

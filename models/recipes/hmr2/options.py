@@ -8,7 +8,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=prog,
         description="Makes Halfpipe's `hmr2` and `smpl_neutral` of a 4D-Humans checkpoint and an SMPL file that you bring.",
-        epilog="docs/hmr2.md says where the files come from, what is made of them, and how much memory it takes.",
+        epilog="models/hmr2.md says where the files come from, what is made of them, and how much memory it takes.",
     )
     made.add_argument("--checkpoint", required=True, metavar="FILE", help="HMR2's checkpoint (epoch=35-step=1000000.ckpt)")
     made.add_argument("--smpl", required=True, metavar="FILE", help="SMPL's neutral model, .pkl or .npz")
