@@ -174,12 +174,21 @@ test-infra: packages ## The simulation and the costs that infra/'s pages show, a
 	@$(PYTHON_RUN) -m unittest discover --start-directory infra/docker
 
 .PHONY: bench
-bench: ## Frames a second, CPU and stages, against running the same one frame at a time
-	+@infra/local/phases.sh packages models clips guests build bench-clips
+bench: ## The README's figures: beside Python peers, and against Halfpipe's own floor
+	+@infra/local/phases.sh packages models clips guests build bench-drawer bench-run
 
-.PHONY: bench-clips
-bench-clips:
-	$(HALFPIPE) bench $(ARGS)
+# Everything that `build` builds as well, so that Cargo settles on the same features.
+.PHONY: bench-drawer
+bench-drawer:
+	$(CARGO) build $(LOCKED) --release $(HOST) --example meshes
+
+.PHONY: bench-run
+bench-run:
+	@$(PYTHON_RUN) tests/peers/bench.py --halfpipe $(HALFPIPE) --drawer $(TARGET_DIR)/release/examples/meshes $(ARGS)
+
+.PHONY: bench-overlap
+bench-overlap: build guests models clips ## The pipeline against running it one frame at a time
+	HALFPIPE_GUESTS=$(GUEST_DIR) $(HALFPIPE) bench $(ARGS)
 
 .PHONY: bench-parts
 bench-parts: models ## Benchmarks of single parts: image operations, and each network
