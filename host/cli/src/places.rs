@@ -5,22 +5,27 @@ use std::path::PathBuf;
 use anyhow::Context;
 use halfpipe_nn::{Catalog, Device};
 use halfpipe_render::AdapterChoice;
-use halfpipe_runtime::{Host, HostConfig, Limits, RuntimeError};
+use halfpipe_runtime::{Host, HostConfig, Limits, Precompiled, RuntimeError};
 
 use crate::args::{DeviceArg, Devices, Places, RendererArg};
 
 impl Places {
-    /// The built-in catalog with the user's additions.
+    /// The built-in catalog with what was imported and the user's additions.
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
-        let builtin = Catalog::builtin().map_err(RuntimeError::from)?;
-        let Some(file) = &self.catalog else { return Ok(builtin) };
-        let more = Catalog::load(file).map_err(RuntimeError::from)?;
-        Ok(builtin.merge(more, &file.display().to_string()).map_err(RuntimeError::from)?)
+        Ok(Catalog::installed(&self.models_dir()?, self.catalog.as_deref()).map_err(RuntimeError::from)?)
     }
 
     /// The folder of model files.
     pub fn models_dir(&self) -> anyhow::Result<PathBuf> {
         Ok(halfpipe_nn::catalog::models_dir(self.models.as_deref()).map_err(RuntimeError::from)?)
+    }
+
+    /// Where compiled components are looked for and kept: beside this program, and in the user's cache.
+    pub fn compiled(&self) -> Precompiled {
+        match halfpipe_nn::catalog::cache_dir() {
+            Some(cache) => Precompiled::beside_program().with_cache(cache.join("compiled")),
+            None => Precompiled::beside_program(),
+        }
     }
 
     /// The folder of pipeline components: as given, else `guests` beside this program or one folder up.
@@ -69,6 +74,7 @@ pub fn config(places: &Places, devices: &Devices, limits: Limits) -> anyhow::Res
         intra_threads: devices.threads.map(usize::from),
         adapter: devices.adapter(),
         limits,
+        precompiled: places.compiled(),
         ..HostConfig::new(places.catalog()?, places.models_dir()?)
     })
 }

@@ -45,6 +45,9 @@ pub struct Settings {
     /// Origins that browsers may call from
     #[arg(long, env = "HALFPIPE_CORS_ORIGINS", value_delimiter = ',')]
     cors_origins: Vec<String>,
+    /// Jobs worked on at once; 0 takes jobs in and leaves the work to other processes on the same store
+    #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1)]
+    jobs: u16,
     /// Jobs that may wait
     #[arg(long, env = "HALFPIPE_WAITING", default_value_t = 1000)]
     waiting: usize,
@@ -82,16 +85,13 @@ impl Settings {
 
     /// The engines. Lambda has no GPU.
     pub fn host(&self) -> anyhow::Result<HostConfig> {
-        let builtin = Catalog::builtin()?;
-        let catalog = match &self.catalog {
-            Some(file) => builtin.merge(Catalog::load(file)?, &file.display().to_string())?,
-            None => builtin,
-        };
+        let models = halfpipe_nn::catalog::models_dir(self.models.as_deref())?;
+        let catalog = Catalog::installed(&models, self.catalog.as_deref())?;
         Ok(HostConfig {
             ort_library: self.ort_lib.clone(),
             device: Device::Cpu,
             adapter: AdapterChoice::Software,
-            ..HostConfig::new(catalog, halfpipe_nn::catalog::models_dir(self.models.as_deref())?)
+            ..HostConfig::new(catalog, models)
         })
     }
 
@@ -108,6 +108,7 @@ impl Settings {
         Ok(Config {
             api_keys: self.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
             cors_origins: self.cors_origins.clone(),
+            running: usize::from(self.jobs),
             most_waiting: self.waiting,
             lease: Duration::from_secs(self.lease),
             most_attempts: self.attempts,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use halfpipe_nn::ort::{OrtConfig, OrtEngine, OrtLibrary};
-use halfpipe_nn::{Catalog, CatalogError, Device, Engine, NnError, conformance};
+use halfpipe_nn::{Catalog, CatalogError, Device, Engine, NnError, Tensor, conformance};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -63,6 +63,66 @@ fn altered_and_missing_files_are_refused() {
     let engine = OrtEngine::new(OrtConfig { models_dir: dir.path().to_owned(), ..config(Device::Cpu) }).unwrap();
     assert!(matches!(engine.load("double").err(), Some(NnError::Catalog(CatalogError::Altered { .. }))));
     assert!(matches!(engine.load("pair").err(), Some(NnError::Catalog(CatalogError::Missing { .. }))));
+}
+
+/// 300 numbers from -2 to 2, as `make_fixtures.py` writes them.
+fn weights() -> impl Iterator<Item = f32> {
+    (0..300u16).map(|i| -2.0 + 4.0 * f32::from(i) / 299.0)
+}
+
+#[test]
+fn weights_in_a_file_of_their_own_are_used() {
+    let engine = engine();
+    for (name, close) in [("weighted_f32", 1e-6), ("weighted_f16", 2e-3)] {
+        let mut model = engine.load(name).unwrap();
+        // the bytes are given back after loading; the session must have its own
+        let other = engine.load(name).unwrap();
+        drop(other);
+        let x = Tensor::from_vec(vec![2, 300], [vec![1f32; 300], vec![3f32; 300]].concat()).unwrap();
+        let y = model.run(&[("x".into(), x)]).unwrap();
+        let y = y[0].as_f32().unwrap();
+        for (i, w) in weights().enumerate() {
+            assert!((y[i] - w).abs() < close && (y[300 + i] - 3.0 * w).abs() < 3.0 * close, "{name}, {i}: {} is not {w}", y[i]);
+        }
+    }
+}
+
+#[test]
+fn altered_missing_and_unlisted_weights_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = |file: &str| std::fs::copy(fixtures().join(file), dir.path().join(file)).unwrap();
+    copy("weighted_f32.onnx");
+    let engine = OrtEngine::new(OrtConfig { models_dir: dir.path().to_owned(), ..config(Device::Cpu) }).unwrap();
+    let error = engine.load("weighted_f32").err().unwrap();
+    assert!(matches!(&error, NnError::Catalog(CatalogError::Missing { .. })) && error.to_string().contains("weighted_f32.data"), "{error}");
+
+    copy("weighted_f32.data");
+    assert!(engine.load("weighted_f32").is_ok());
+    let mut bytes = std::fs::read(dir.path().join("weighted_f32.data")).unwrap();
+    for altered in [
+        {
+            bytes[700] ^= 1;
+            bytes.clone()
+        },
+        bytes[..1196].to_vec(),
+        [bytes, vec![0; 4]].concat(),
+    ] {
+        std::fs::write(dir.path().join("weighted_f32.data"), altered).unwrap();
+        let error = engine.load("weighted_f32").err().unwrap();
+        assert!(
+            matches!(&error, NnError::Catalog(CatalogError::Altered { .. })) && error.to_string().contains("weighted_f32.data"),
+            "{error}"
+        );
+    }
+
+    // the right file lies beside the model, but nobody vouches for it
+    copy("weighted_f32.data");
+    let text = std::fs::read_to_string(fixtures().join("catalog.toml")).unwrap();
+    let unlisted: String = text.lines().filter(|line| !line.starts_with("data = ")).flat_map(|line| [line, "\n"]).collect();
+    let catalog = Arc::new(Catalog::parse(&unlisted, "unlisted.toml").unwrap());
+    let engine = OrtEngine::new(OrtConfig { catalog, models_dir: dir.path().to_owned(), ..config(Device::Cpu) }).unwrap();
+    let text = engine.load("weighted_f32").err().unwrap().to_string();
+    assert!(text.contains("does not list under `data`"), "{text}");
 }
 
 #[test]

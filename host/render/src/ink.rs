@@ -64,6 +64,6 @@ mod tests {
         let full = HD.to_rgb(ink.of(1, 204).map(f32::from));
         assert!((full[0] - 186.4).abs() < 2.5 && (full[1] - 255.0).abs() < 2.5 && full[2] < 2.5, "{full:?}");
         let over = HD.to_rgb(ink.of(1, 255).map(f32::from));
-        assert!((over[0] - 255.0).abs() < 2.5 && (over[1] - 255.0).abs() < 2.5, "{over:?}");
+        assert!((over[0] - 1.25 * 186.4).abs() < 2.5 && (over[1] - 255.0).abs() < 2.5, "{over:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{Catalog, Entry, ModelEntry, detector};
+use super::{BodyEntry, Catalog, Entry, ModelEntry, detector};
 
 /// Checks a whole catalog; the error is one sentence.
 pub(super) fn all(catalog: &Catalog) -> Result<(), String> {
@@ -18,6 +18,7 @@ pub(super) fn all(catalog: &Catalog) -> Result<(), String> {
         }
     }
     catalog.models.iter().try_for_each(check_normalization)?;
+    catalog.bodies.iter().try_for_each(check_outputs)?;
     catalog.models.iter().try_for_each(detector::check)?;
     let mut packages = HashSet::new();
     match catalog.packages.iter().find(|p| !packages.insert((&p.registry, &p.name))) {
@@ -40,6 +41,10 @@ fn check_entry(entry: Entry<'_>) -> Result<(), String> {
             return Err(format!("`{name}`: the sha256 of {} is not 64 lower-case hex digits", file.file));
         }
     }
+    let mut files = HashSet::new();
+    if let Some(twice) = entry.files().iter().find(|f| !files.insert(f.file)) {
+        return Err(format!("`{name}` has two files named {}", twice.file));
+    }
     for (what, ports) in [("input", entry.inputs()), ("output", entry.outputs())] {
         if ports.is_empty() {
             return Err(format!("`{name}` has no {what}s"));
@@ -50,6 +55,11 @@ fn check_entry(entry: Entry<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn check_outputs(body: &BodyEntry) -> Result<(), String> {
+    let has = |name: &str| body.outputs.iter().any(|p| p.name == name);
+    if has("vertices") && has("joints") { Ok(()) } else { Err(format!("`{}`: a body has the outputs `vertices` and `joints`", body.name)) }
 }
 
 fn check_normalization(model: &ModelEntry) -> Result<(), String> {

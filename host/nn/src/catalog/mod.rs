@@ -8,6 +8,7 @@ mod detector;
 mod dirs;
 mod verify;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use halfpipe_core::Normalization;
@@ -18,8 +19,8 @@ use crate::TensorType;
 pub use detector::{BoxFormat, BoxHeads, BoxUnits, DetectorEntry, Heads, InputSize, ScoreKind};
 pub(crate) use dirs::env;
 pub use dirs::{cache_dir, models_dir};
-pub(crate) use verify::read_verified;
 pub use verify::{PinnedFile, verify};
+pub(crate) use verify::{read_verified, read_verified_shared};
 
 /// Why the catalog or a file it names cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,18 @@ pub struct PortEntry {
     pub dims: Vec<usize>,
 }
 
+/// A file with weights that an ONNX file refers to (ONNX external data, which models above 2 GB need).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataEntry {
+    /// File name inside the models directory; also the `location` by which the ONNX file refers to it.
+    pub file: String,
+    /// Digest of the file, 64 lower-case hex digits.
+    pub sha256: String,
+    /// Length of the file.
+    pub bytes: u64,
+}
+
 /// A model: an ONNX file and what to know about it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +115,9 @@ pub struct ModelEntry {
     pub sha256: String,
     /// Length of the file.
     pub bytes: u64,
+    /// Files with weights that it refers to.
+    #[serde(default)]
+    pub data: Vec<DataEntry>,
     /// SPDX identifier or a sentence.
     pub licence: String,
     /// Who made it.
@@ -215,11 +231,11 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Size of the .onnx file in bytes, as the catalog states it.
+    /// Size of the .onnx file and its external data in bytes, as the catalog states it.
     #[must_use]
     pub fn bytes(self) -> u64 {
         match self {
-            Self::Model(m) => m.bytes,
+            Self::Model(m) => m.data.iter().fold(m.bytes, |sum, data| sum.saturating_add(data.bytes)),
             Self::Body(b) => b.bytes,
         }
     }
@@ -240,11 +256,19 @@ impl<'a> Entry<'a> {
             Self::Body(b) => PinnedFile { name: &b.name, file: &b.file, sha256: &b.sha256 },
         }
     }
-    /// Every file of the entry: the ONNX file, and a body's rig.
+    /// The files with weights that the ONNX file refers to.
+    #[must_use]
+    pub fn data(self) -> Vec<PinnedFile<'a>> {
+        match self {
+            Self::Model(m) => m.data.iter().map(|data| PinnedFile { name: &m.name, file: &data.file, sha256: &data.sha256 }).collect(),
+            Self::Body(_) => Vec::new(),
+        }
+    }
+    /// Every file of the entry: the ONNX file with its external data, and a body's rig.
     #[must_use]
     pub fn files(self) -> Vec<PinnedFile<'a>> {
         match self {
-            Self::Model(_) => vec![self.onnx()],
+            Self::Model(_) => [vec![self.onnx()], self.data()].concat(),
             Self::Body(b) => vec![self.onnx(), b.rig()],
         }
     }
@@ -293,7 +317,13 @@ pub struct Catalog {
     bodies: Vec<BodyEntry>,
     #[serde(default, rename = "package")]
     packages: Vec<PackageEntry>,
+    /// Where each entry and each package was read, for those who name another one the same.
+    #[serde(skip)]
+    origins: HashMap<String, String>,
 }
+
+/// Folder of further catalogs inside the models directory.
+pub const FURTHER: &str = "catalog.d";
 
 const BUILTIN: &str = include_str!("../../../../models/catalog.toml");
 
@@ -321,21 +351,45 @@ impl Catalog {
     /// [`CatalogError::Parse`] with the first thing that is wrong.
     pub fn parse(text: &str, origin: &str) -> Result<Self, CatalogError> {
         let wrong = |message: String| CatalogError::Parse { origin: origin.to_owned(), message };
-        let catalog: Self = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        let mut catalog: Self = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
         check::all(&catalog).map_err(wrong)?;
+        catalog.origins = catalog.keys().map(|key| (key, origin.to_owned())).collect();
         Ok(catalog)
     }
 
-    /// Adds the entries of `other`, read from `origin`.
+    /// What a program works with: the built-in catalog, then `catalog.d/*.toml` in the models directory by name, then the file
+    /// `more`. Files of `catalog.d` whose names start with a dot are left out.
     ///
     /// # Errors
-    /// [`CatalogError::Parse`] where both know a model, a body or a package by the same name.
-    pub fn merge(mut self, other: Self, origin: &str) -> Result<Self, CatalogError> {
+    /// [`CatalogError`] where a file cannot be read or is not a catalog, or where two of them know something by the same name.
+    pub fn installed(models_dir: &Path, more: Option<&Path>) -> Result<Self, CatalogError> {
+        let further = further(&models_dir.join(FURTHER))?;
+        let mut files = further.iter().map(PathBuf::as_path).chain(more);
+        files.try_fold(Self::builtin()?, |catalog, file| catalog.merge(Self::load(file)?))
+    }
+
+    /// Adds the entries of `other`.
+    ///
+    /// # Errors
+    /// [`CatalogError::Parse`] where both know a model, a body or a package by the same name; it says where both were read.
+    pub fn merge(mut self, other: Self) -> Result<Self, CatalogError> {
+        for key in other.keys() {
+            if let (Some(mine), Some(origin)) = (self.origins.get(&key), other.origins.get(&key)) {
+                let message = format!("`{key}` is in {mine} already; rename one or remove it");
+                return Err(CatalogError::Parse { origin: origin.clone(), message });
+            }
+        }
         self.models.extend(other.models);
         self.bodies.extend(other.bodies);
         self.packages.extend(other.packages);
-        check::all(&self).map_err(|message| CatalogError::Parse { origin: origin.to_owned(), message })?;
+        self.origins.extend(other.origins);
         Ok(self)
+    }
+
+    /// The names of all entries, and the names of all packages after that of their registry.
+    fn keys(&self) -> impl Iterator<Item = String> {
+        let packages = self.packages.iter().map(|p| format!("{} {}", p.registry, p.name));
+        self.entries().map(|e| e.name().to_owned()).chain(packages)
     }
 
     /// All models, without the bodies.
@@ -382,6 +436,20 @@ impl Catalog {
             known: self.bodies.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", "),
         })
     }
+}
+
+/// The catalogs in a folder, by name; none where there is no such folder.
+fn further(folder: &Path) -> Result<Vec<PathBuf>, CatalogError> {
+    let fail = |source: std::io::Error| CatalogError::Read { path: folder.to_owned(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(fail)?,
+    };
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    files.retain(|path| path.extension().is_some_and(|e| e == "toml") && !hidden(path));
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

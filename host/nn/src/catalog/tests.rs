@@ -68,10 +68,75 @@ fn misspelt_keys_and_bad_values_are_errors() {
 fn merging_refuses_a_name_that_is_taken() {
     let one = Catalog::parse(MODEL, "a.toml").unwrap();
     let other = Catalog::parse(&MODEL.replace("\"net\"", "\"net2\""), "b.toml").unwrap();
-    let both = one.clone().merge(other, "b.toml").unwrap();
+    let both = one.merge(other).unwrap();
     assert_eq!(both.entries().map(Entry::name).collect::<Vec<_>>(), ["net", "net2"]);
-    let text = both.merge(one, "c.toml").unwrap_err().to_string();
-    assert_eq!(text, "c.toml: two entries are named `net`; rename one");
+    let again = Catalog::parse(&MODEL.replace("file = \"net.onnx\"", "file = \"other.onnx\""), "c.toml").unwrap();
+    let text = both.merge(again).unwrap_err().to_string();
+    assert_eq!(text, "c.toml: `net` is in a.toml already; rename one or remove it");
+}
+
+#[test]
+fn further_catalogs_are_read_by_name_and_clashes_name_both_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let builtin = Catalog::builtin().unwrap().entries().count();
+    assert_eq!(Catalog::installed(dir.path(), None).unwrap().entries().count(), builtin);
+    let folder = dir.path().join(FURTHER);
+    std::fs::create_dir(&folder).unwrap();
+    let write = |file: &str, name: &str| std::fs::write(folder.join(file), MODEL.replace("\"net\"", &format!("\"{name}\""))).unwrap();
+    write("b.toml", "second");
+    write("a.toml", "first");
+    write(".c.toml", "hidden");
+    std::fs::write(folder.join("notes.txt"), "not a catalog").unwrap();
+    let more = dir.path().join("more.toml");
+    std::fs::write(&more, MODEL).unwrap();
+    let catalog = Catalog::installed(dir.path(), Some(&more)).unwrap();
+    let names: Vec<_> = catalog.models().iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(names[names.len() - 3..], ["first", "second", "net"]);
+
+    write("c.toml", "first");
+    let text = Catalog::installed(dir.path(), None).unwrap_err().to_string();
+    assert!(text.contains("c.toml: `first` is in ") && text.contains("a.toml already"), "{text}");
+    write("c.toml", "movenet_multipose");
+    let text = Catalog::installed(dir.path(), None).unwrap_err().to_string();
+    assert!(text.contains("c.toml: `movenet_multipose` is in models/catalog.toml already"), "{text}");
+    std::fs::write(folder.join("c.toml"), "schema = 2").unwrap();
+    let text = Catalog::installed(dir.path(), None).unwrap_err().to_string();
+    assert!(text.contains("c.toml: ") && text.contains("schema is 2"), "{text}");
+}
+
+#[test]
+fn a_body_may_have_further_outputs() {
+    let start = MODEL.replace("[[model]]", "[[body]]").replace("mean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]", "");
+    let body = start.replace(
+        "bytes = 3",
+        "bytes = 3\nrig = \"net.safetensors\"\nrig_sha256 = \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n\
+         rig_bytes = 3\nvertices = 6890\nfaces = 13776",
+    );
+    let ports = |names: &[&str]| {
+        let list: Vec<_> = names.iter().map(|n| format!("{{ name = \"{n}\", type = \"f32\", dims = [0, 24, 3] }}")).collect();
+        body.replace("{ name = \"points\", type = \"f16\", dims = [0, 8] }", &list.join(", "))
+    };
+    let catalog = Catalog::parse(&ports(&["vertices", "joints", "openpose"]), "test.toml").unwrap();
+    assert_eq!(catalog.bodies()[0].outputs.len(), 3);
+    for missing in [["vertices", "openpose"], ["openpose", "joints"]] {
+        let text = error_of(&ports(&missing));
+        assert!(text.contains("a body has the outputs `vertices` and `joints`"), "{text}");
+    }
+}
+
+#[test]
+fn external_data_are_files_of_their_own() {
+    let data = |file: &str, digest: &str| {
+        MODEL.replace("bytes = 3", &format!("bytes = 3\ndata = [{{ file = \"{file}\", sha256 = \"{digest}\", bytes = 5 }}]"))
+    };
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let catalog = Catalog::parse(&data("net.data", digest), "test.toml").unwrap();
+    let entry = catalog.entry("net").unwrap();
+    assert_eq!(entry.files().iter().map(|f| f.file).collect::<Vec<_>>(), ["net.onnx", "net.data"]);
+    assert_eq!(entry.bytes(), 8);
+    assert!(error_of(&data("net.onnx", digest)).contains("two files named net.onnx"));
+    assert!(error_of(&data("../net.data", digest)).contains("plain file name"));
+    assert!(error_of(&data("net.data", "abc")).contains("64 lower-case hex"));
 }
 
 #[test]

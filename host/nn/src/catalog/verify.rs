@@ -6,7 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -69,6 +69,24 @@ pub(crate) fn read_verified(file: PinnedFile<'_>, dir: &Path) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
+/// The same for large files whose bytes are shared and not grown: read straight into their place.
+///
+/// # Errors
+/// As [`verify`].
+pub(crate) fn read_verified_shared(file: PinnedFile<'_>, dir: &Path) -> Result<Arc<[u8]>, CatalogError> {
+    let path = dir.join(file.file);
+    let (handle, meta) = open(file, &path)?;
+    let fail = |source: std::io::Error| CatalogError::Read { path: path.clone(), source };
+    let length = usize::try_from(meta.len()).map_err(|_| fail(std::io::ErrorKind::FileTooLarge.into()))?;
+    // of known length, so it is made in place
+    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+    if let Some(place) = Arc::get_mut(&mut bytes) {
+        (&handle).read_exact(place).map_err(fail)?;
+    }
+    compare(file, path, &hex(Sha256::digest(&bytes).as_slice()))?;
+    Ok(bytes)
+}
+
 fn open(file: PinnedFile<'_>, path: &Path) -> Result<(File, Metadata), CatalogError> {
     let fail = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => CatalogError::Missing { name: file.name.to_owned(), path: path.to_owned() },
@@ -124,11 +142,13 @@ mod tests {
         verify(abc(), dir.path()).unwrap();
         verify(abc(), dir.path()).unwrap();
         assert_eq!(read_verified(abc(), dir.path()).unwrap(), b"abc");
+        assert_eq!(*read_verified_shared(abc(), dir.path()).unwrap(), *b"abc");
         // same length, other content, after the first digest went into the cache
         std::fs::remove_file(dir.path().join("abc.bin")).unwrap();
         std::fs::write(dir.path().join("other"), "abd").unwrap();
         std::fs::rename(dir.path().join("other"), dir.path().join("abc.bin")).unwrap();
-        for e in [verify(abc(), dir.path()).unwrap_err(), read_verified(abc(), dir.path()).unwrap_err()] {
+        let shared = read_verified_shared(abc(), dir.path()).unwrap_err();
+        for e in [verify(abc(), dir.path()).unwrap_err(), read_verified(abc(), dir.path()).unwrap_err(), shared] {
             let text = e.to_string();
             assert!(text.contains("abc.bin") && text.contains("ba7816bf8f01…") && text.contains("make models"), "{text}");
         }

@@ -96,6 +96,45 @@ impl Rgb {
         out
     }
 
+    /// Blurred by a Gaussian, cut off at four deviations, that goes on beyond the edges as there.
+    pub(super) fn blurred(&self, sigma: f64) -> Self {
+        let radius = (4.0 * sigma + 0.5) as i64;
+        let weights: Vec<f64> = (-radius..=radius).map(|d| (-0.5 * (d as f64 / sigma).powi(2)).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        let (w, h) = (i64::from(self.size.width), i64::from(self.size.height));
+        let along = |from: &Self, dx: i64, dy: i64| {
+            let pixel = |k: i64| {
+                let (x, y) = (k % w, k / w);
+                let mut mean = [0.0; 3];
+                for (d, weight) in (-radius..=radius).zip(&weights) {
+                    let seen = from.pixel((x + d * dx).clamp(0, w - 1), (y + d * dy).clamp(0, h - 1));
+                    mean = std::array::from_fn(|c| mean[c] + seen[c] * weight / sum);
+                }
+                mean
+            };
+            Self { size: from.size, pixels: (0..w * h).map(pixel).collect() }
+        };
+        along(&along(self, 1, 0), 0, 1)
+    }
+
+    /// A crop with one bilinear sample a pixel, pixels counted by index: `[3, side, side]`.
+    pub(super) fn cropped_by_index(&self, crop: &Crop, side: u32) -> Vec<f64> {
+        let area = (side * side) as usize;
+        let mut out = vec![0.0; 3 * area];
+        let (sin, cos) = f64::from(crop.rotation).sin_cos();
+        let step = f64::from(crop.side) / f64::from(side);
+        for k in 0..area {
+            let along = |i: usize| (i as f64 - f64::from(side) / 2.0) * step;
+            let (u, v) = (along(k % side as usize), along(k / side as usize));
+            let (x, y) = (f64::from(crop.center[0]) + cos * u - sin * v, f64::from(crop.center[1]) + sin * u + cos * v);
+            // `at` takes positions, where a pixel's centre is half a pixel beyond its index
+            for (c, value) in self.at(x + 0.5, y + 0.5).into_iter().enumerate() {
+                out[c * area + k] = value;
+            }
+        }
+        out
+    }
+
     /// A crop with `n` x `n` bilinear samples a pixel, averaged: `[3, side, side]`.
     pub(super) fn cropped(&self, crop: &Crop, side: u32, n: u32) -> Vec<f64> {
         let area = (side * side) as usize;

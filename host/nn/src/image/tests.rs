@@ -129,6 +129,62 @@ fn large_crops_are_close_to_the_average_over_each_pixel() {
 }
 
 #[test]
+fn blurred_crops_are_close_to_a_plain_blur_and_bilinear_samples_by_index() {
+    let size = Size::new(203, 157);
+    let picture =
+        picture(size, HD, |x, y| if (x / 9.0).floor() as i64 % 3 == (y / 7.0).floor() as i64 % 2 { [230.0; 3] } else { waves(x, y) });
+    let rgb = Rgb::of(&picture, HD);
+    let (batch, pictures) = batch(vec![picture], HD);
+    for (c, sigma) in [
+        (square(100.0, 80.0, 90.0, 0.0), 0.0),
+        (square(30.5, 120.25, 75.0, 0.6), 1.3),
+        // so large that it is made in bands
+        (square(100.0, 80.0, 1500.0, -0.4), 3.0),
+        (square(190.0, 20.0, 1200.0, 2.9), 0.7),
+        (square(-30.0, 60.0, 50.0, 0.0), 12.0),
+    ] {
+        let job = ImageJob::blurred_crops(&batch, &[c], &[sigma], 64, PLAIN).unwrap();
+        let got = ImageWorker::default().run(&batch, &pictures, &job).unwrap();
+        let blurred = if sigma > 0.0 { &rgb.blurred(f64::from(sigma)) } else { &rgb };
+        let (mean, most) = difference(got.as_f32().unwrap(), &blurred.cropped_by_index(&c, 64));
+        assert!(mean < 0.01 && most < 0.1, "{c:?}, {sigma}: mean {mean}, most {most}");
+    }
+}
+
+#[test]
+fn a_frame_in_the_middle_has_the_fill_around_it() {
+    let norm = Normalization { mean: [0.5; 3], std: [0.25; 3] };
+    let white = picture(Size::new(40, 20), HD, |_, _| [255.0; 3]);
+    let (batch, pictures) = batch(vec![white], HD);
+    let job = ImageJob::fitted(&batch, &[0], Size::new(16, 15), Fit::LetterboxCenter, 114, norm).unwrap();
+    let got = ImageWorker::default().run(&batch, &pictures, &job).unwrap();
+    for plane in got.as_f32().unwrap().chunks_exact(16 * 15) {
+        for (i, v) in plane.iter().enumerate() {
+            // eight rows of the frame, three above and four below
+            let level = if (3..11).contains(&(i / 16)) { 255.0 } else { 114.0 };
+            assert!((v - (level / 255.0 - 0.5) / 0.25).abs() < 1e-2, "element {i}: {v}");
+        }
+    }
+    let job = ImageJob::fitted(&batch, &[0], Size::new(16, 16), Fit::Stretch, 114, PLAIN).unwrap();
+    let got = ImageWorker::default().run(&batch, &pictures, &job).unwrap();
+    assert!(got.as_f32().unwrap().iter().all(|v| (v - 255.0).abs() < 1.0));
+}
+
+#[test]
+fn blurs_out_of_range_are_named() {
+    let (batch, _) = batch(vec![Picture::filled(Size::new(4000, 3000), [0; 3])], HD);
+    let cut = |crops: &[Crop], blur: &[f32]| ImageJob::blurred_crops(&batch, crops, blur, 8, PLAIN).unwrap_err().to_string();
+    let good = square(4.0, 4.0, 4.0, 0.0);
+    assert_eq!(cut(&[good], &[]), "there are 0 blurs for 1 crops");
+    for blur in [-0.1, 65.0, f32::NAN] {
+        assert!(cut(&[good], &[blur]).contains("the blur of crop 0"));
+    }
+    assert!(cut(&[square(4.0, 4.0, 0.0, 0.0)], &[0.0]).contains("the side of crop 0"));
+    assert!(cut(&[square(0.0, 0.0, 1e6, 0.0); 8], &[64.0; 8]).contains("too much work for one call"));
+    assert!(ImageJob::blurred_crops(&batch, &[square(0.0, 0.0, 1e6, 0.0)], &[64.0], 8, PLAIN).is_ok());
+}
+
+#[test]
 fn fine_patterns_average_out_instead_of_aliasing() {
     let checks = picture(Size::new(256, 256), HD, |x, y| [if (x.floor() + y.floor()) % 2.0 == 0.0 { 255.0 } else { 0.0 }; 3]);
     let got = crop(&checks, HD, square(128.0, 128.0, 200.0, 0.3), 50);

@@ -132,7 +132,7 @@ fn probe(library: &'static OrtLibrary, device: Device, threads: usize) -> Result
         return Err(format!("the ONNX Runtime library {} was built without {}", library.path().display(), device.provider()));
     }
     let failed = |e: NnError| format!("{} does not start: {e}", device.provider());
-    let mut model = OrtModel::new(library, device, threads, "probe", PROBE).map_err(failed)?;
+    let mut model = OrtModel::new(library, device, threads, "probe", PROBE, &[]).map_err(failed)?;
     let x = Tensor::from_vec(vec![4], vec![1.0f32, 2.0, 3.0, 4.0]).map_err(|e| e.to_string())?;
     let y = model.run(&[("x".into(), x)]).map_err(failed)?;
     match y.first().and_then(|t| t.as_f32().ok()) {

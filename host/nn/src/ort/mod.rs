@@ -7,8 +7,8 @@ mod session;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::catalog::read_verified;
-use crate::{Catalog, DeviceInfo, Engine, Model, NnError};
+use crate::catalog::{PinnedFile, read_verified, read_verified_shared};
+use crate::{Catalog, CatalogError, DeviceInfo, Engine, Model, NnError};
 
 pub use device::Device;
 pub use library::{OrtLibrary, ProviderInfo};
@@ -70,12 +70,16 @@ impl Engine for OrtEngine {
         &self.info
     }
 
-    /// The digest is checked over the very bytes that the session is made from. A model must therefore be self-contained
-    /// (ONNX external data is not supported) and below protobuf's limit of 2 GB.
+    /// Digests are checked over the very bytes that the session is made from, those of external data too, so that nothing can
+    /// change in between. That costs the size of the external data in memory, once more than the session itself, while the
+    /// model is loaded; the runtime has its own copy when that is done. External data that the catalog does not list is not
+    /// read from anywhere. The ONNX file itself is below protobuf's limit of 2 GB.
     fn load(&self, name: &str) -> Result<Box<dyn Model>, NnError> {
         let entry = self.catalog.entry(name)?;
         let bytes = read_verified(entry.onnx(), &self.models_dir)?;
-        let model = OrtModel::new(self.library, self.device, self.info.intra_threads, name, &bytes)?;
+        let read = |file: PinnedFile<'_>| Ok((file.file.to_owned(), read_verified_shared(file, &self.models_dir)?));
+        let data = entry.data().into_iter().map(read).collect::<Result<Vec<_>, CatalogError>>()?;
+        let model = OrtModel::new(self.library, self.device, self.info.intra_threads, name, &bytes, &data)?;
         session::check_against_catalog(entry, model.ports())?;
         Ok(Box::new(model))
     }

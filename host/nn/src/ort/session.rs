@@ -1,5 +1,7 @@
 //! One model as an ONNX Runtime session.
 
+use std::sync::Arc;
+
 use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
@@ -11,6 +13,11 @@ use crate::catalog::{Entry, PortEntry};
 use crate::tensor::{Element, with_values};
 use crate::{Model, NnError, Port, Ports, Tensor, TensorType};
 
+/// Where the runtime looks for external data that it was not given: a path under which there cannot be a file.
+const NO_FOLDER: &str = "/dev/null";
+/// What is said where it looked there.
+const UNLISTED: &str = "; the model has external data that its catalog entry does not list under `data`";
+
 /// A session and what is known of it.
 pub(super) struct OrtModel {
     name: String,
@@ -20,15 +27,28 @@ pub(super) struct OrtModel {
 }
 
 impl OrtModel {
-    /// Makes a session from the bytes of an ONNX file.
-    pub(super) fn new(library: &'static OrtLibrary, device: Device, threads: usize, name: &str, bytes: &[u8]) -> Result<Self, NnError> {
-        let failed = |e: ort::Error| engine_error(name, &e.to_string());
+    /// Makes a session from the bytes of an ONNX file and of the files with weights that it refers to, by their names.
+    pub(super) fn new(
+        library: &'static OrtLibrary,
+        device: Device,
+        threads: usize,
+        name: &str,
+        bytes: &[u8],
+        data: &[(String, Arc<[u8]>)],
+    ) -> Result<Self, NnError> {
+        let failed = |e: ort::Error| {
+            let message = e.to_string();
+            let unlisted = if message.contains(NO_FOLDER) { UNLISTED } else { "" };
+            engine_error(name, &format!("{message}{unlisted}"))
+        };
         let mut notes = Vec::new();
-        let session = match strict(library, device, threads).map_err(failed)?.commit_from_memory(bytes) {
+        let strict = |device| with_data(strict(library, device, threads)?, data);
+        let session = match strict(device).map_err(failed)?.commit_from_memory(bytes) {
             // shape arithmetic belongs on the CPU; allow it, and say so
             Err(e) if device.is_gpu() && e.message().contains("CPU EP") => {
                 notes.push(format!("some operations of `{name}` run on the CPU: {e}"));
-                options(library, device, threads).map_err(failed)?.commit_from_memory(bytes)
+                let lenient = options(library, device, threads).and_then(|options| with_data(options, data));
+                lenient.map_err(failed)?.commit_from_memory(bytes)
             }
             result => result,
         };
@@ -72,6 +92,7 @@ fn options(library: &'static OrtLibrary, device: Device, threads: usize) -> ort:
         .with_intra_op_spinning(false)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_memory_pattern(true)?
+        .with_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)?
         .with_execution_providers(device.execution_providers())?;
     Ok(options)
 }
@@ -80,6 +101,14 @@ fn options(library: &'static OrtLibrary, device: Device, threads: usize) -> ort:
 fn strict(library: &'static OrtLibrary, device: Device, threads: usize) -> ort::Result<SessionBuilder> {
     let options = options(library, device, threads)?;
     if device.is_gpu() { Ok(options.with_disable_cpu_fallback()?) } else { Ok(options) }
+}
+
+/// The same with the files that hold weights, which the runtime copies while the session is made.
+fn with_data(mut options: SessionBuilder, data: &[(String, Arc<[u8]>)]) -> ort::Result<SessionBuilder> {
+    for (file, bytes) in data {
+        options = options.with_external_initializer_file_in_memory(file, Arc::clone(bytes))?;
+    }
+    Ok(options)
 }
 
 /// Views a tensor's values as an input without a copy.
