@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use halfpipe_queue::{MessageQueue, QueueError};
 use halfpipe_runtime::warmup::Warmed;
 use halfpipe_runtime::{Host, RuntimeError};
 use halfpipe_store::{ObjectStore, StoreError};
@@ -13,7 +15,11 @@ use crate::config::Config;
 use crate::engines::Engines;
 use crate::http::uploads::Presign;
 use crate::jobs::{Ledger, LedgerError, Record, Submission};
+use crate::queue::{BackOff, job_message};
 use crate::shelf::{PlannerShelf, Shelf};
+
+/// How often a job is announced, over about an hour, before that is left to the ledger.
+const ANNOUNCEMENTS: u32 = 120;
 
 /// Why the service did not start, or could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +38,9 @@ pub enum AppError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The message queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The sandbox, a guest or an engine.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -60,6 +69,8 @@ pub struct App {
     pub wake: Notify,
     /// Signs addresses of the store, where it can; see [`App::with_presign`].
     pub presign: OnceLock<Arc<dyn Presign>>,
+    /// Where jobs are announced to workers, in a front door; see [`App::with_queue`].
+    pub queue: OnceLock<Arc<dyn MessageQueue>>,
     /// The planner component, once an event has asked for it.
     pub planner: PlannerShelf,
 }
@@ -81,6 +92,7 @@ impl App {
             shelf,
             wake: Notify::new(),
             presign: OnceLock::new(),
+            queue: OnceLock::new(),
             planner: PlannerShelf::default(),
         }))
     }
@@ -90,6 +102,34 @@ impl App {
     pub fn with_presign(self: Arc<Self>, presign: Arc<dyn Presign>) -> Arc<Self> {
         self.presign.get_or_init(|| presign);
         self
+    }
+
+    /// Makes this process a front door: jobs are announced on the queue, and worked on by whoever takes messages from it. The first
+    /// queue stays.
+    #[must_use]
+    pub fn with_queue(self: Arc<Self>, queue: Arc<dyn MessageQueue>) -> Arc<Self> {
+        self.queue.get_or_init(|| queue);
+        self
+    }
+
+    /// Announces a job on the queue, where there is one. The job is safe in the ledger already, so a queue that does not answer is
+    /// tried again in the background; should this process end meanwhile, a worker finds the job as soon as it is idle.
+    pub async fn announce(&self, record: &Record) {
+        let Some(queue) = self.queue.get().filter(|_| !record.state.is_final()) else { return };
+        let (queue, message, id) = (Arc::clone(queue), job_message(&record.id), record.id.clone());
+        let Err(error) = queue.send(&message, Duration::ZERO).await else { return };
+        tracing::warn!(job = id, %error, "a job could not be announced; trying again");
+        tokio::spawn(async move {
+            let mut back_off = BackOff::default();
+            for _ in 0..ANNOUNCEMENTS {
+                tokio::time::sleep(back_off.wait()).await;
+                match queue.send(&message, Duration::ZERO).await {
+                    Ok(_) => return,
+                    Err(error) => tracing::warn!(job = id, %error, "a job could not be announced; trying again"),
+                }
+            }
+            tracing::error!(job = id, "a job was not announced; it waits for a worker that is idle");
+        });
     }
 
     /// Models of the default pipeline with its default options.

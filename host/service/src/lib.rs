@@ -13,6 +13,7 @@ mod engines;
 pub mod events;
 pub mod http;
 pub mod jobs;
+pub mod queue;
 pub mod server;
 mod shelf;
 mod webhook;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use halfpipe_queue::QueueError;
 use halfpipe_runtime::{FaultKind, RuntimeError};
 use halfpipe_store::{KeyError, StoreError};
 use serde::{Deserialize, Serialize};
@@ -182,6 +183,13 @@ impl From<AppError> for ApiError {
         match e {
             AppError::Ledger(e) => e.into(),
             AppError::Store(e) => e.into(),
+            AppError::Queue(QueueError::Refused { reason, .. }) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the message queue does not take it: {reason}"))
+            }
+            AppError::Queue(e) => {
+                tracing::error!(error = %e, "the message queue failed");
+                Self::unavailable("queue_unavailable", "the message queue cannot be used at the moment; try again".into())
+            }
             AppError::Runtime(e) => e.into(),
             AppError::Engines(message) => Self::unavailable("engines_unavailable", format!("the engines are not there: {message}")),
             AppError::Spool { .. } | AppError::Task(_) => Self::internal(&e),

@@ -188,7 +188,8 @@ pub(crate) async fn livez() -> Json<Probe> {
     Json(Probe { status: "alive", reason: None })
 }
 
-/// Whether jobs can be worked on: the engines run, the store answers, the default pipeline and its models are loaded.
+/// Whether jobs can be worked on: the engines run, the store answers, the default pipeline and its models are loaded. A front door of
+/// a message queue needs the store only.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Probe), (status = 503, description = "Not ready; `reason` says why", body = Probe)))]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Probe>) {
@@ -200,6 +201,10 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Pro
 
 /// Why jobs cannot be worked on.
 async fn unready(app: &Arc<App>) -> Option<String> {
+    if app.queue.get().is_some() {
+        // a front door takes jobs in; others work on them
+        return waiting(app).await.err();
+    }
     let host = match app.engines.status() {
         EngineStatus::Ready(host) => host,
         EngineStatus::Starting => return Some("the engines are starting".into()),
@@ -290,7 +295,7 @@ pub(crate) async fn warmup_post(state: State<Arc<App>>) -> Result<(StatusCode, J
 }
 
 /// The process's metrics: the recorder can be installed once only.
-fn recorder() -> &'static PrometheusHandle {
+pub(crate) fn recorder() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
         let buckets = |builder: PrometheusBuilder, name: &str, bounds: &[f64]| {

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use halfpipe_queue::MessageQueue;
 use halfpipe_runtime::{Host, PlanEvent, PlanEventKind, PlannedJob, RuntimeError};
 use halfpipe_store::{Key, ObjectMeta, StoreError};
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,9 @@ pub struct Taken {
     pub jobs: Vec<TakenJob>,
     /// Everything else.
     pub skipped: Vec<Skipped>,
+    /// Whether the notification waits in a message queue; the worker that takes it asks the planner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub queued: bool,
 }
 
 impl Taken {
@@ -65,15 +69,29 @@ impl Taken {
 
 /// Takes a notification of S3, MinIO or EventBridge. A request that fails may be sent again as it is: no job is made twice.
 #[utoipa::path(post, path = "/events/s3", tag = "events", request_body(content = Object, content_type = "application/json"),
-    responses((status = 202, description = "Jobs follow from it", body = Taken),
+    responses((status = 202, description = "Jobs follow from it, or it is queued for a worker", body = Taken),
               (status = 200, description = "There is nothing to do", body = Taken),
               (status = 400, description = "`event_not_json`, `event_unknown_shape` and other codes that begin with `event_`"),
               (status = 429, description = "`queue_full`"),
               (status = 503, description = "The engines or the store are not there")))]
 pub(crate) async fn s3_events(State(app): State<Arc<App>>, body: Bytes) -> Result<(StatusCode, Json<Taken>), ApiError> {
-    let taken = take_events(&app, &body).await?;
-    let status = if taken.jobs.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let taken = match app.queue.get() {
+        Some(queue) => forward(queue.as_ref(), &body).await?,
+        None => take_events(&app, &body).await?,
+    };
+    let status = if taken.jobs.is_empty() && !taken.queued { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(taken)))
+}
+
+/// Sends a notification on to the workers as it is, if it can be read and names objects.
+async fn forward(queue: &dyn MessageQueue, body: &[u8]) -> Result<Taken, ApiError> {
+    let events = events::parse(body).map_err(|e| ApiError::bad_request(e.code(), e.to_string()))?;
+    if events.is_empty() {
+        return Ok(Taken::default());
+    }
+    // what was parsed as JSON is text
+    queue.send(&String::from_utf8_lossy(body), std::time::Duration::ZERO).await.map_err(AppError::from)?;
+    Ok(Taken { queued: true, ..Taken::default() })
 }
 
 /// Takes a notification: asks the planner about each object and submits the jobs it names. Taking the same one again makes no

@@ -168,10 +168,13 @@ async fn take_form(app: &Arc<App>, request: Request) -> Result<(HeaderMap, uploa
 )]
 pub async fn process_video(State(app): State<Arc<App>>, request: Request) -> Result<Json<ProcessAnswer>, ApiError> {
     let (headers, form) = take_form(&app, request).await?;
-    if let EngineStatus::Failed(message) = app.engines.status() {
+    if let EngineStatus::Failed(message) = app.engines.status()
+        && app.queue.get().is_none()
+    {
         return Err(AppError::Engines(message).into());
     }
     let record = submit::of_form(&app, &headers, form).await?;
+    app.announce(&record).await;
     let record = wait(&app, record).await?;
     match record.state {
         JobState::Complete => {
@@ -220,6 +223,7 @@ pub async fn process_video_async(State(app): State<Arc<App>>, request: Request) 
         let asked = take_json(&app, request).await?;
         submit::of_request(&app, &headers, asked).await?
     };
+    app.announce(&record).await;
     let message = format!("ask GET /job_status/{} for it", record.id);
     Ok((StatusCode::ACCEPTED, Json(AcceptAnswer { status: "accepted", job_id: record.id, message })))
 }

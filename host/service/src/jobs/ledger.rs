@@ -7,12 +7,16 @@
 //! `failed/<id>` a mark for every job that ended in an error. The record is the truth: marks are put before a record opens, removed
 //! after it closes, and mended by whoever finds one that disagrees.
 
+mod hints;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use halfpipe_store::{Key, KeyError, ObjectMeta, ObjectStore, PutMode, StoreError};
 use sha2::{Digest, Sha256};
+
+pub use hints::Claimed;
 
 use crate::clock::now_ms;
 use crate::jobs::record::{Attempt, JobError, Lease, Output, ProgressRecord, Record, State, Submission, VERSION};

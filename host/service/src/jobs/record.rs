@@ -135,7 +135,7 @@ impl Default for ProgressRecord {
 /// Why a job ended badly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobError {
-    /// Stable: `bad_input`, `bad_guest`, `bad_model`, `environment`, `store`, `interrupted`, `failed`.
+    /// Stable: `bad_input`, `bad_guest`, `bad_model`, `environment`, `store`, `interrupted`, `given_up`, `failed`.
     pub code: String,
     /// One sentence.
     pub message: String,

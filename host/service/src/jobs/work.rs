@@ -141,15 +141,13 @@ pub async fn work(app: &Arc<App>, record: Record, leaving: &tokio_util::sync::Ca
     match settled {
         Ok(after) => {
             if after.state.is_final() {
-                metrics::counter!("halfpipe_jobs_total", "state" => after.state.name()).increment(1);
                 metrics::histogram!("halfpipe_job_seconds").record(begun.elapsed().as_secs_f64());
                 metrics::counter!("halfpipe_frames_total").increment(if after.state == State::Complete {
                     after.progress.frames_done
                 } else {
                     0
                 });
-                forget_input(app, &after).await;
-                crate::webhook::tell(app, &after).await;
+                ended(app, &after).await;
             }
             Ok(())
         }
@@ -159,6 +157,13 @@ pub async fn work(app: &Arc<App>, record: Record, leaving: &tokio_util::sync::Ca
         }
         Err(e) => Err(e),
     }
+}
+
+/// What follows from the end of a job, whoever ended it: it is counted, its input goes, and who wants to know is told.
+pub(crate) async fn ended(app: &Arc<App>, record: &Record) {
+    metrics::counter!("halfpipe_jobs_total", "state" => record.state.name()).increment(1);
+    forget_input(app, record).await;
+    crate::webhook::tell(app, record).await;
 }
 
 /// Renews the lease three times in its span and watches for reasons to stop.
