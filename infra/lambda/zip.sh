@@ -7,6 +7,8 @@
 #   lib/             ONNX Runtime, SwiftShader (Vulkan in software), the Vulkan loader, and the C library that all of them were linked
 #                    against here, because Lambda's may be older
 #   guests/ models/  components and model files
+#   lib/precompiled/ the components as machine code, so that a cold start does not wait for the compiler. It holds what this machine's
+#                    processor can; where Lambda's cannot, components are compiled at the start as ever
 #
 # Mesa's software Vulkan and Debian's ffmpeg would not fit: with all they depend on they take 394 MB, and Lambda allows 250 MiB unzipped,
 # layers included. So drawing is done by SwiftShader, as npm's @sparticuz/chromium ships it for Lambda, and video by the static builds in
@@ -27,7 +29,8 @@ die() { say "$*" && exit 1; }
 [ "$(uname -sm)" = 'Linux x86_64' ] || die "the zip is for Lambda on x86_64 and is put together on Linux x86_64; this is $(uname -sm)"
 for tool in strip ldd npm node; do command -v $tool >/dev/null || die "$tool is missing; infra/local/packages.sh installs what is needed"; done
 function=$target/release/bootstrap
-[ -x "$function" ] || die "$function is missing; run make lambda-zip, which builds it"
+command=$target/release/halfpipe
+[ -x "$function" ] && [ -x "$command" ] || die "$function or $command is missing; run make lambda-zip, which builds them"
 [ -e "$guests/overlay.wasm" ] || die "$guests/overlay.wasm is missing; run make guests"
 [ -e "$models/movenet_multipose.onnx" ] && [ -e "$onnxruntime" ] || die "models or $onnxruntime are missing; run make models"
 
@@ -74,6 +77,9 @@ find "$guests" -name '*.wasm' ! -name 'test_*' ! -name 'example.wasm' -exec cp {
 cp "$models"/movenet_*.onnx "$models"/pose_landmark_*.onnx "$models"/halfpipe_body*.{onnx,rig.safetensors} "$folder/models/"
 cp "$root/LICENSE" "$root/NOTICE" "$root/models/LICENSES.md" "$folder/"
 printf '{"file_format_version":"1.0.0","ICD":{"library_path":"./libvk_swiftshader.so","api_version":"1.0.5"}}\n' >"$folder/lib/swiftshader.json"
+
+# Beside the program, which is the loader in lib/ as far as the program can tell.
+"$command" guest precompile --guests "$folder/guests" --out "$folder/lib/precompiled" >&2
 
 # The C library, and whatever else these were linked against, with the loader that belongs to it.
 loader=ld-linux-x86-64.so.2
