@@ -87,6 +87,32 @@ pub struct Window {
     pub start_secs: f64,
     /// First instant after it, seconds.
     pub end_secs: f64,
+    /// Set where the window belongs to a plan that cuts one video into many: then only part of its frames is written.
+    pub part: Option<Part>,
+}
+
+/// What a window of a plan delivers: the frames of its own. The window's other frames are context: they are read, so that whoever
+/// follows people has seen them before and after, but another window writes them.
+///
+/// A sink writes its own frames only, and no sound: the sound is copied once, when the parts are joined ([`crate::stitch()`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// sha256 that names the plan.
+    pub plan: [u8; 32],
+    /// Number of the window in the plan, from 0.
+    pub index: u32,
+    /// Timestamp of the first frame that is written, ticks of the video's time base.
+    pub first_pts: i64,
+    /// First tick after the last one.
+    pub after_pts: i64,
+}
+
+impl Part {
+    /// Whether the frame with this timestamp is one of its own.
+    #[must_use]
+    pub const fn has(&self, pts: i64) -> bool {
+        self.first_pts <= pts && pts < self.after_pts
+    }
 }
 
 impl Window {
@@ -95,12 +121,38 @@ impl Window {
     /// # Errors
     /// [`MediaError::InvalidArgument`] unless both ends are finite (within 1e9 s of 0) and the start lies before the end.
     pub fn new(start_secs: f64, end_secs: f64) -> Result<Self, MediaError> {
-        let window = Self { start_secs, end_secs };
+        let window = Self { start_secs, end_secs, part: None };
         window.check().map(|()| window)
     }
 
+    /// The window of a plan that reads the ticks `first <= pts < after` of this time base, and writes those of `part`.
+    ///
+    /// # Errors
+    /// [`MediaError::InvalidArgument`] where a start does not lie before its end, or the part not within the window.
+    pub fn of_part((first, after): (i64, i64), part: Part, time_base: Rational) -> Result<Self, MediaError> {
+        if !(first <= part.first_pts && part.first_pts < part.after_pts && part.after_pts <= after) {
+            let what = format!(
+                "a part from tick {} to {} does not lie within a window from tick {first} to {after}",
+                part.first_pts, part.after_pts
+            );
+            return Err(MediaError::InvalidArgument { what });
+        }
+        // by the arithmetic that `ticks` turns back exactly
+        let secs = |pts: i64| pts as f64 * time_base.as_f64();
+        let window = Self { start_secs: secs(first), end_secs: secs(after), part: Some(part) };
+        window.check().map(|()| window)
+    }
+
+    /// Of all timestamps in the window, in order, those whose frames are written.
+    #[must_use]
+    pub fn written<'a>(&self, pts: &'a [i64]) -> &'a [i64] {
+        let Some(part) = self.part else { return pts };
+        let (first, after) = (pts.partition_point(|p| *p < part.first_pts), pts.partition_point(|p| *p < part.after_pts));
+        &pts[first..after]
+    }
+
     pub(crate) fn check(self) -> Result<(), MediaError> {
-        let Self { start_secs, end_secs } = self;
+        let Self { start_secs, end_secs, .. } = self;
         if start_secs >= -MAX_SECS && start_secs < end_secs && end_secs <= MAX_SECS {
             return Ok(());
         }
@@ -110,7 +162,7 @@ impl Window {
     }
 
     pub(crate) fn shifted(self, secs: f64) -> Self {
-        Self { start_secs: self.start_secs + secs, end_secs: self.end_secs + secs }
+        Self { start_secs: self.start_secs + secs, end_secs: self.end_secs + secs, part: self.part }
     }
 
     /// The window in ticks, `first <= pts < end`, by the same arithmetic as [`halfpipe_core::FrameBatch::seconds`].
@@ -161,6 +213,24 @@ mod tests {
                 assert!(secs(after) >= end && secs(after - 1) < end, "{num}/{den} {end}");
             }
         }
+    }
+
+    #[test]
+    fn a_window_of_a_plan_comes_back_to_the_tick() {
+        for (num, den) in [(1, 15360), (1, 90000), (1001, 30000), (1, 200_000), (1, 1_000_000_000)] {
+            let time_base = Rational::new(num, den);
+            for first in [0, 1, 333, 123_457, 9_999_991] {
+                let part = Part { plan: [7; 32], index: 1, first_pts: first + 10, after_pts: first + 20 };
+                let window = Window::of_part((first, first + 33), part, time_base).unwrap();
+                assert_eq!(window.ticks(time_base), (first, first + 33), "{num}/{den}");
+                let pts: Vec<i64> = (first..first + 33).step_by(5).collect();
+                assert_eq!(window.written(&pts), [first + 10, first + 15]);
+            }
+        }
+        let part = Part { plan: [7; 32], index: 1, first_pts: 10, after_pts: 20 };
+        assert!(Window::of_part((11, 30), part, Rational::new(1, 30)).is_err());
+        assert!(Window::of_part((0, 19), part, Rational::new(1, 30)).is_err());
+        assert_eq!(Window::new(0.0, 1.0).unwrap().written(&[1, 2]), [1, 2]);
     }
 
     #[test]

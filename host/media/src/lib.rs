@@ -5,7 +5,8 @@
 //!   [`FfmpegSource`] reads ahead on one thread within a budget of bytes.
 //! - A [`FrameSink`] takes frames and writes them with the very same times; the sound of the source is copied beside them.
 //!   [`FfmpegSink`] encodes behind on one thread.
-//! - [`verify`] opens a finished output and counts.
+//! - [`verify()`] opens a finished output and counts.
+//! - [`list_frames`] tells when each frame is shown without decoding; [`stitch()`] makes one video of the parts of a plan.
 //!
 //! Frames are 8-bit yuv420p, limited range, upright, all of one size. Whatever comes in (4:4:4, 10 bit, full range, RGB,
 //! rotated) is converted once, on the way in, and its luma/chroma matrix is kept.
@@ -16,10 +17,12 @@ pub mod container;
 pub mod error;
 mod ffmpeg;
 pub mod info;
+pub mod listing;
 pub mod probe;
 pub mod sink;
 pub mod source;
 pub mod still;
+pub mod stitch;
 pub mod tools;
 pub mod verify;
 
@@ -27,10 +30,13 @@ pub use container::Container;
 pub use error::MediaError;
 pub use ffmpeg::decode::{DecodeOptions, FfmpegSource};
 pub use ffmpeg::encode::{EncodeOptions, FfmpegSink, SourceFile};
-pub use info::{AudioStream, ColourTags, VideoInfo, Window};
+pub use ffmpeg::stop::{StopHandle, StopSignal, stop_signal};
+pub use info::{AudioStream, ColourTags, Part, VideoInfo, Window};
+pub use listing::{FrameList, list_frames};
 pub use probe::probe;
 pub use sink::{FrameSink, Written};
 pub use source::{FrameSource, SourceReport};
 pub use still::{first_frame_png, still_to_video};
+pub use stitch::{Stitch, stitch};
 pub use tools::Tools;
 pub use verify::{Expect, ExpectedTimes, verify};

@@ -42,7 +42,8 @@ pub struct EncodeOptions {
     pub frame_rate: Rational,
     /// What the output follows; without it there is no sound and pixels are square.
     pub source: Option<SourceFile>,
-    /// The stretch of the source that is written; its sound is cut to it.
+    /// The stretch of the source that is written; its sound is cut to it. Of a window that is part of a plan only its own frames
+    /// are written, without sound; the sink takes the others and lets them go.
     pub window: Option<Window>,
     /// x264 constant rate factor, 0 (lossless) to 51 (worst).
     pub quality: u8,
@@ -119,7 +120,7 @@ impl FfmpegSink {
     pub fn create(tools: &Tools, path: &Path, options: EncodeOptions) -> Result<Self, MediaError> {
         let container = Container::of(path)?;
         options.check()?;
-        let shift = shift_ticks(&options);
+        let shift = shift_ticks(options.source.as_ref());
         let args = encode_args(path, container, &options, shift)?;
         std::fs::File::create(path).map_err(|e| MediaError::io("write", path, e))?;
         let started = Self::start(tools, path, &options, args, shift, warnings(container, &options, shift));
@@ -154,6 +155,7 @@ impl FfmpegSink {
             format: options.format,
             frame_rate: options.frame_rate,
             shift,
+            part: options.window.and_then(|w| w.part),
             clock: options.clock.clone(),
             warnings,
             messages,
@@ -259,7 +261,17 @@ fn warnings(container: Container, options: &EncodeOptions, shift: i64) -> Vec<St
     if container == Container::Mkv && (tb.num * 1000) % tb.den != 0 {
         warnings.push("timestamps were rounded to milliseconds, since Matroska counts in these".to_owned());
     }
-    for stream in options.source.iter().flat_map(|s| &s.info.audio) {
+    // the parts of a plan get their sound when they are joined
+    if let Some(source) = options.source.as_ref().filter(|_| options.window.is_none_or(|w| w.part.is_none())) {
+        warnings.extend(warnings_of_sound(container, source));
+    }
+    warnings
+}
+
+/// What will not be as in the source's sound.
+pub fn warnings_of_sound(container: Container, source: &SourceFile) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for stream in &source.info.audio {
         let codec = stream.codec.as_deref().unwrap_or("unknown");
         match audio_route(container, stream) {
             AudioRoute::Copy => {}

@@ -11,7 +11,7 @@ use crate::tools::{DEMUXERS, file_url};
 use crate::{Container, MediaError};
 
 /// The largest time scale an MP4 has room for.
-const MAX_TIME_SCALE: i64 = i32::MAX as i64;
+pub(super) const MAX_TIME_SCALE: i64 = i32::MAX as i64;
 
 /// How one audio stream gets into the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions,
     for (i, stream) in streams.iter().enumerate() {
         if audio_route(container, stream) == AudioRoute::Transcode {
             args.all([&format!("-c:a:{i}"), "aac", &format!("-b:a:{i}"), "192k"]);
-            if let Some(Window { start_secs, end_secs }) = window {
+            if let Some(Window { start_secs, end_secs, .. }) = window {
                 args.all([&format!("-filter:a:{i}"), &format!("atrim=start={start_secs:.6}:end={end_secs:.6}")]);
             }
         } else {
@@ -82,18 +82,21 @@ pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions,
     Ok(args.0)
 }
 
+/// Arguments as they are put together.
 #[derive(Default)]
-struct Args(Vec<OsString>);
+pub(super) struct Args(pub Vec<OsString>);
 
 impl Args {
-    fn all(&mut self, args: impl IntoIterator<Item: AsRef<str>>) {
+    pub fn all(&mut self, args: impl IntoIterator<Item: AsRef<str>>) {
         self.0.extend(args.into_iter().map(|a| OsString::from(a.as_ref())));
     }
 }
 
 /// Opens the source for its sound; gives the streams to map, none where there is nothing to take.
 fn audio_input(args: &mut Args, source: &SourceFile, options: &EncodeOptions, shift: i64) -> Vec<AudioStream> {
-    let streams: Vec<AudioStream> = source.info.audio.iter().filter(|a| a.codec.is_some()).cloned().collect();
+    // the parts of a plan get their sound when they are joined
+    let silent = options.window.is_some_and(|w| w.part.is_some());
+    let streams: Vec<AudioStream> = source.info.audio.iter().filter(|a| a.codec.is_some() && !silent).cloned().collect();
     if streams.is_empty() {
         return streams;
     }
@@ -141,7 +144,7 @@ fn filters(options: &EncodeOptions) -> String {
 }
 
 /// A scale that all tracks' clocks divide, so that every start is exact; the video's alone where that is too fine.
-fn movie_time_scale(time_base: Rational, streams: &[AudioStream]) -> i64 {
+pub(super) fn movie_time_scale(time_base: Rational, streams: &[AudioStream]) -> i64 {
     let mut scale = time_base.den;
     for rate in streams.iter().map(|s| i64::from(s.sample_rate)).filter(|&r| r > 0) {
         let common = scale / gcd(scale, rate) * rate;
@@ -158,8 +161,8 @@ const fn gcd(a: i64, b: i64) -> i64 {
 
 /// Ticks that make the source start at 0 or later, for outputs cannot hold times below 0. Broadcasts recorded just before
 /// their clock starts anew begin below it.
-pub fn shift_ticks(options: &EncodeOptions) -> i64 {
-    let start = options.source.as_ref().and_then(|s| s.info.start_pts).unwrap_or(0);
+pub fn shift_ticks(source: Option<&SourceFile>) -> i64 {
+    let start = source.and_then(|s| s.info.start_pts).unwrap_or(0);
     (-start).max(0)
 }
 

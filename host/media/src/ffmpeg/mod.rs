@@ -8,5 +8,6 @@ mod encode_args;
 pub mod log;
 mod matroska;
 mod reader;
-mod stop;
+pub mod stitch_args;
+pub mod stop;
 mod writer;

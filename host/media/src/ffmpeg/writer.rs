@@ -11,7 +11,7 @@ use super::child::{Child, Transfer, describe};
 use super::encode::even;
 use super::matroska;
 use crate::container::fault_of_mp4;
-use crate::{Container, MediaError, Written};
+use crate::{Container, MediaError, Part, Written};
 
 /// What the writer is told.
 pub enum Message {
@@ -29,6 +29,8 @@ pub struct Writer {
     pub frame_rate: Rational,
     /// Ticks added to every timestamp.
     pub shift: i64,
+    /// Only these frames are written.
+    pub part: Option<Part>,
     pub clock: StageClock,
     pub warnings: Vec<String>,
     pub messages: mpsc::Receiver<Message>,
@@ -73,7 +75,9 @@ impl Writer {
             return Err(self.failed(format!("it was promised {} frames of {size}, and others came", batch.len())));
         }
         let start = Instant::now();
-        for (picture, &pts) in pictures.iter().zip(batch.pts.iter()) {
+        let before = self.frames;
+        let part = self.part;
+        for (picture, &pts) in pictures.iter().zip(batch.pts.iter()).filter(|(_, pts)| part.is_none_or(|part| part.has(**pts))) {
             let Some(nanos) = matroska::nanos(pts + self.shift, self.format.time_base) else {
                 return Err(self.failed(format!("the timestamp {pts} ticks cannot be written")));
             };
@@ -87,7 +91,7 @@ impl Writer {
             }
             self.frames += 1;
         }
-        self.clock.add("encode", start.elapsed(), batch.len() as u64);
+        self.clock.add("encode", start.elapsed(), self.frames - before);
         Ok(())
     }
 

@@ -10,5 +10,6 @@ mod damage;
 mod inputs;
 mod lifetime;
 mod outputs;
+mod parts;
 mod timestamps;
 mod window;

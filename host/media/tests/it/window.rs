@@ -49,6 +49,6 @@ fn a_window_without_a_frame_is_an_error() {
         assert!(matches!(error, MediaError::EmptyWindow { .. }), "{error}");
         assert!(error.to_string().contains("runs from 0.000 s to 2.000 s"), "{error}");
     }
-    let backwards = Window { start_secs: 1.0, end_secs: 0.5 };
+    let backwards = Window { start_secs: 1.0, end_secs: 0.5, part: None };
     assert!(matches!(decode(&clip, Some(backwards)), Err(MediaError::InvalidArgument { .. })));
 }
