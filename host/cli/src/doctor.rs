@@ -5,7 +5,7 @@ use std::path::Path;
 use halfpipe_nn::ort::OrtLibrary;
 use halfpipe_nn::{Catalog, NnConfig, NnLane};
 use halfpipe_render::{DrawLane, LaneConfig};
-use halfpipe_runtime::{Guest, Limits, Precompiled, Sandbox};
+use halfpipe_runtime::{Guest, Limits, Sandbox};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
@@ -118,7 +118,7 @@ async fn guests(args: &DoctorArgs, findings: &mut Findings) {
         Ok(dir) => dir,
         Err(e) => return findings.add("guest", Err::<String, _>(e)),
     };
-    let sandbox = match Sandbox::new(&limits, Precompiled::beside_program()) {
+    let sandbox = match Sandbox::new(&limits, args.places.compiled()) {
         Ok(sandbox) => sandbox,
         Err(e) => return findings.add("sandbox", Err::<String, _>(e)),
     };

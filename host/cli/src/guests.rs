@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use halfpipe_runtime::{Guest, Limits, Precompiled, RuntimeError, Sandbox};
+use halfpipe_runtime::{Guest, Limits, Precompiled, Sandbox};
 use serde_json::{Value, json};
 
 use crate::args::{GuestArgs, GuestCommand};
@@ -20,15 +20,19 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 pub fn guest(args: &GuestArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let limits = Limits::default();
-    let sandbox = Sandbox::new(&limits, None)?;
+    let sandbox = |compiled| Sandbox::new(&limits, compiled);
     match &args.command {
         GuestCommand::Inspect { pipeline, json, places } => {
+            let sandbox = sandbox(places.compiled())?;
             let file = halfpipe_runtime::host::find_guest(pipeline, &places.guests_dir()?)?;
             let guest = runtime.block_on(Guest::load(&sandbox, &limits, &file))?;
             inspect(&guest, *json)
         }
-        GuestCommand::Precompile { pipelines, out, places } => precompile(&sandbox, pipelines, out.as_deref(), &places.guests_dir()?),
+        GuestCommand::Precompile { pipelines, out, places } => {
+            precompile(&sandbox(Precompiled::default())?, pipelines, out.as_deref(), &places.guests_dir()?)
+        }
         GuestCommand::List { places } => {
+            let sandbox = sandbox(places.compiled())?;
             for file in files(&places.guests_dir()?) {
                 match runtime.block_on(Guest::load(&sandbox, &limits, &file)) {
                     Ok(g) => println!("{:<14} {:<8} {}", g.description.name, g.description.version, g.description.summary),
@@ -55,10 +59,8 @@ fn precompile(sandbox: &Sandbox, names: &[String], out: Option<&Path>, guests: &
             program.parent().context("cannot tell where this program is; give --out DIR")?.join("precompiled")
         }
     };
-    let precompiled = Precompiled::new(folder);
     for path in wanted {
-        let bytes = std::fs::read(&path).map_err(|source| RuntimeError::GuestFile { path: path.clone(), source })?;
-        let file = precompiled.write(sandbox.engine(), &path, &bytes)?;
+        let file = sandbox.precompile(&path, &folder)?;
         println!("{} -> {}", path.display(), file.display());
     }
     Ok(())

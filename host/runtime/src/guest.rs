@@ -56,7 +56,7 @@ impl Guest {
             return Err(RuntimeError::GuestInvalid { path: path.to_owned(), message: "it is not WebAssembly".into() });
         }
         let sha256 = hex(&Sha256::digest(&bytes));
-        let (component, precompiled) = sandbox.component(&bytes, &sha256).map_err(invalid)?;
+        let (component, precompiled) = sandbox.component(path, &bytes, &sha256).map_err(invalid)?;
         let ty = component.component_type();
         let names = |items: &mut dyn Iterator<Item = (String, ComponentItem)>| items.map(|(n, _)| n).collect::<Vec<_>>();
         let imports = names(&mut ty.imports(sandbox.engine()).map(|(n, i)| (n.to_owned(), i.ty)));

@@ -33,8 +33,8 @@ pub struct HostConfig {
     pub adapter: AdapterChoice,
     /// Limits of each job's guest.
     pub limits: Limits,
-    /// Components compiled ahead of time, if there are any.
-    pub precompiled: Option<Precompiled>,
+    /// Where compiled components are looked for, and kept.
+    pub precompiled: Precompiled,
 }
 
 impl HostConfig {

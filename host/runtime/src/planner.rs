@@ -116,7 +116,7 @@ impl Planner {
             return Err(invalid("it is not WebAssembly".into()));
         }
         let sha256 = hex(&Sha256::digest(&bytes));
-        let (component, precompiled) = sandbox.component(&bytes, &sha256).map_err(|e| invalid(format!("{e:#}")))?;
+        let (component, precompiled) = sandbox.component(path, &bytes, &sha256).map_err(|e| invalid(format!("{e:#}")))?;
         let ty = component.component_type();
         let exports: Vec<&str> = ty.exports(sandbox.engine()).map(|(name, _)| name).collect();
         if !exports.contains(&PLANNING) {

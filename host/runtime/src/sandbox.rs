@@ -1,5 +1,6 @@
 //! The wasmtime engine, its linker and its clock: one per process.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -22,7 +23,7 @@ pub struct Sandbox {
     engine: Engine,
     linker: std::sync::Arc<Linker<JobState>>,
     planner_linker: std::sync::Arc<Linker<JobState>>,
-    precompiled: Option<Precompiled>,
+    precompiled: Precompiled,
 }
 
 impl Sandbox {
@@ -31,7 +32,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`RuntimeError::Engine`] where the system does not give enough address space or threads.
-    pub fn new(limits: &Limits, precompiled: Option<Precompiled>) -> Result<Self, RuntimeError> {
+    pub fn new(limits: &Limits, precompiled: Precompiled) -> Result<Self, RuntimeError> {
         let fault = |e: wasmtime::Error| RuntimeError::Engine(format!("{e:#}"));
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(MOST_INSTANCES)
@@ -75,12 +76,20 @@ impl Sandbox {
         &self.engine
     }
 
-    /// The component in these bytes, whose sha256 is given as hex; and whether it had been compiled ahead of time.
-    pub(crate) fn component(&self, bytes: &[u8], sha256: &str) -> wasmtime::Result<(Component, bool)> {
-        match self.precompiled.as_ref().and_then(|p| p.find(&self.engine, sha256)) {
-            Some(component) => Ok((component, true)),
-            None => Ok((Component::new(&self.engine, bytes)?, false)),
-        }
+    /// The component in these bytes (read from `path`, with this sha256 as hex); and whether it had been compiled before.
+    pub(crate) fn component(&self, path: &Path, bytes: &[u8], sha256: &str) -> wasmtime::Result<(Component, bool)> {
+        self.precompiled.component(&self.engine, path, bytes, sha256)
+    }
+
+    /// Compiles the component in the file `path` into `folder`, and gives the file, which appears whole or not at all; see
+    /// [`crate::precompiled`].
+    ///
+    /// # Errors
+    /// [`RuntimeError::GuestFile`] where it cannot be read, [`RuntimeError::GuestInvalid`] where it does not compile,
+    /// [`RuntimeError::Precompiled`] where the file cannot be written.
+    pub fn precompile(&self, path: &Path, folder: &Path) -> Result<PathBuf, RuntimeError> {
+        let bytes = std::fs::read(path).map_err(|source| RuntimeError::GuestFile { path: path.to_owned(), source })?;
+        crate::precompiled::write(folder, &self.engine, path, &bytes)
     }
 
     /// The linker with everything a pipeline may import.

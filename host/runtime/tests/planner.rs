@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use halfpipe_runtime::{FaultKind, Guest, Limits, PlanEvent, PlanEventKind, PlannedJob, Planner, RuntimeError, Sandbox};
+use halfpipe_runtime::{FaultKind, Guest, Limits, PlanEvent, PlanEventKind, PlannedJob, Planner, Precompiled, RuntimeError, Sandbox};
 use halfpipe_testkit::places;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn limits() -> Limits {
 
 fn sandbox() -> &'static Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
-    SANDBOX.get_or_init(|| Sandbox::new(&limits(), None).unwrap())
+    SANDBOX.get_or_init(|| Sandbox::new(&limits(), Precompiled::default()).unwrap())
 }
 
 fn planner(name: &str) -> Arc<Planner> {

@@ -15,7 +15,11 @@ fn limits() -> Limits {
 }
 
 fn load(folder: &Path, component: &Path) -> Arc<Guest> {
-    let sandbox = Sandbox::new(&limits(), Some(Precompiled::new(folder.to_owned()))).unwrap();
+    load_from(Precompiled::new(folder.to_owned()), component)
+}
+
+fn load_from(precompiled: Precompiled, component: &Path) -> Arc<Guest> {
+    let sandbox = Sandbox::new(&limits(), precompiled).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(Guest::load(&sandbox, &limits(), component)).unwrap()
 }
@@ -24,8 +28,8 @@ fn load(folder: &Path, component: &Path) -> Arc<Guest> {
 fn compiled() -> (TempDir, PathBuf, PathBuf) {
     let folder = TempDir::new().unwrap();
     let component = places::guest("example");
-    let sandbox = Sandbox::new(&limits(), None).unwrap();
-    let file = Precompiled::new(folder.path().to_owned()).write(sandbox.engine(), &component, &std::fs::read(&component).unwrap()).unwrap();
+    let sandbox = Sandbox::new(&limits(), Precompiled::default()).unwrap();
+    let file = sandbox.precompile(&component, folder.path()).unwrap();
     (folder, component, file)
 }
 
@@ -43,12 +47,38 @@ fn what_was_compiled_ahead_is_used_and_says_the_same_of_itself() {
 }
 
 #[test]
+fn a_cache_is_filled_by_the_first_start_and_serves_the_second() {
+    let folder = TempDir::new().unwrap();
+    let cache = folder.path().join("new/compiled");
+    let start = || load_from(Precompiled::default().with_cache(cache.clone()), &places::guest("example"));
+    let (first, second) = (start(), start());
+    assert!(!first.precompiled && second.precompiled);
+    assert!(cache.join(format!("{}.cwasm", first.sha256)).is_file());
+    // a cache that cannot be written to is no reason to fail
+    let blocked = folder.path().join("file");
+    std::fs::write(&blocked, "").unwrap();
+    assert!(!load_from(Precompiled::default().with_cache(blocked.join("below")), &places::guest("example")).precompiled);
+}
+
+#[test]
+fn a_cache_forgets_the_oldest() {
+    let folder = TempDir::new().unwrap();
+    for i in 0..20 {
+        std::fs::write(folder.path().join(format!("{i:064}.cwasm")), "old").unwrap();
+    }
+    let guest = load_from(Precompiled::default().with_cache(folder.path().to_owned()), &places::guest("example"));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(left.len(), 16);
+    assert!(left.contains(&format!("{}.cwasm", guest.sha256)), "the newest stays");
+}
+
+#[test]
 fn planners_too() {
     let folder = TempDir::new().unwrap();
     let component = places::guest("planner");
-    let sandbox = Sandbox::new(&limits(), Some(Precompiled::new(folder.path().to_owned()))).unwrap();
+    let sandbox = Sandbox::new(&limits(), Precompiled::new(folder.path().to_owned())).unwrap();
     assert!(!Planner::load(&sandbox, &component).unwrap().precompiled);
-    Precompiled::new(folder.path().to_owned()).write(sandbox.engine(), &component, &std::fs::read(&component).unwrap()).unwrap();
+    sandbox.precompile(&component, folder.path()).unwrap();
     assert!(Planner::load(&sandbox, &component).unwrap().precompiled);
 }
 
@@ -67,8 +97,8 @@ fn an_exchanged_component_is_compiled_anew() {
 fn the_code_of_another_component_is_not_taken_for_this_one() {
     let (folder, component, file) = compiled();
     let other = places::guest("planner");
-    let sandbox = Sandbox::new(&limits(), None).unwrap();
-    let others = Precompiled::new(folder.path().to_owned()).write(sandbox.engine(), &other, &std::fs::read(&other).unwrap()).unwrap();
+    let sandbox = Sandbox::new(&limits(), Precompiled::default()).unwrap();
+    let others = sandbox.precompile(&other, folder.path()).unwrap();
     std::fs::rename(others, file).unwrap();
     assert!(!load(folder.path(), &component).precompiled);
 }
@@ -119,9 +149,8 @@ fn what_anybody_may_write_to_is_not_trusted() {
 #[test]
 fn a_folder_that_cannot_be_made_is_an_error_with_a_remedy() {
     let (folder, component, file) = compiled();
-    let sandbox = Sandbox::new(&limits(), None).unwrap();
-    let below_a_file = Precompiled::new(file.join("more"));
-    let error = below_a_file.write(sandbox.engine(), &component, &std::fs::read(&component).unwrap()).unwrap_err();
+    let sandbox = Sandbox::new(&limits(), Precompiled::default()).unwrap();
+    let error = sandbox.precompile(&component, &file.join("more")).unwrap_err();
     assert!(matches!(error, RuntimeError::Precompiled { .. }) && error.to_string().contains("--out"), "{error}");
     drop(folder);
 }
