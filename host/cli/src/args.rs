@@ -36,7 +36,7 @@ pub enum Command {
     Serve(Box<crate::serve::ServeArgs>),
     /// Check that everything a job needs is here and works
     Doctor(DoctorArgs),
-    /// List the models, or check their files
+    /// List the models, check their files, make them, or import licensed ones
     Models(ModelsArgs),
     /// Look at pipeline components
     Guest(GuestArgs),
@@ -183,7 +183,11 @@ pub struct DoctorArgs {
 
 /// `halfpipe models`.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ModelsArgs {
+    /// What to do instead of listing
+    #[command(subcommand)]
+    pub command: Option<crate::recipes::ModelsCommand>,
     /// Compare every file with its digest
     #[arg(long)]
     pub check: bool,

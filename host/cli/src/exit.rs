@@ -8,6 +8,9 @@ use halfpipe_store::StoreError;
 /// Prints the error in one line, its causes included, and turns the outcome into an exit code.
 pub fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if let Some(Told(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
+    }
     let code = code(&error);
     if code == 130 {
         eprintln!("stopped; nothing was written");
@@ -16,6 +19,17 @@ pub fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     }
     ExitCode::from(code)
 }
+
+/// A program that was started has told its error itself; its exit code is left.
+#[derive(Debug)]
+pub struct Told(pub u8);
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a program that was started ended with {}, for the reason it told", self.0)
+    }
+}
+impl std::error::Error for Told {}
 
 /// Something is missing or wrong on this machine.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod exit;
 mod guests;
 mod models;
 mod places;
+mod recipes;
 mod run;
 mod serve;
 mod signals;

@@ -1,12 +1,15 @@
-//! `halfpipe models`: what the catalog holds and whether the files are there.
+//! `halfpipe models`: what the catalog holds and whether the files are there; `recipes.rs` makes and imports them.
 
 use halfpipe_runtime::RuntimeError;
 use serde_json::json;
 
 use crate::args::ModelsArgs;
 
-/// Lists the models; with `--check`, compares every file with its digest.
+/// Runs a recipe, or lists the models; with `--check`, compares every file with its digest.
 pub fn models(args: &ModelsArgs) -> anyhow::Result<()> {
+    if let Some(command) = &args.command {
+        return command.run();
+    }
     let catalog = args.places.catalog()?;
     let dir = args.places.models_dir()?;
     let mut first_fault = None;

@@ -61,6 +61,18 @@ pub fn models() -> PathBuf {
     dir
 }
 
+/// A folder of models with a reduced HMR2, a made-up SMPL, and what PyTorch and smplx give for them; `models/tests/hmr2/fixture.py`
+/// says what is in it.
+///
+/// # Panics
+/// If it is missing.
+#[must_use]
+pub fn hmr2_fixture() -> PathBuf {
+    let dir = std::env::var_os("HALFPIPE_HMR2_FIXTURE").map_or_else(|| cache().join("hmr2-fixture"), PathBuf::from);
+    assert!(dir.join("catalog.d/hmr2.toml").is_file(), "{} is missing; run `make hmr2-fixture`", dir.display());
+    dir
+}
+
 /// A real clip: from the fixtures, or `sports2d_demo.mp4` from the package that ships it.
 ///
 /// # Panics
