@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from runner import clips, drawing, environment, floor, growth, memory, server, versus
+from runner import clips, drawing, environment, floor, growth, memory, server, summary, versus
 from runner.desk import Desk
 from runner.failure import Failure
 
@@ -105,13 +105,15 @@ class Bench:
             print(f"\n{text}\n\n[bench] {part} took {time.monotonic() - begun:.0f} s\n", flush=True)
             self.pages.append(text)
             self.write()
+        print(summary.text(self.report), flush=True)
+        print(f"\n[bench] written: {self.args.output / 'bench.json'}, {self.args.output / 'bench.md'}", flush=True)
 
     def write(self):
         self.args.output.mkdir(parents=True, exist_ok=True)
         (self.args.output / "bench.json").write_text(json.dumps(self.report, indent=1) + "\n", encoding="utf-8")
         m = self.report["machine"]
         head = f"{m['cores']} cores, {m['cpu']}, load {m['load_average_before']:.1f} before the start, {m['begun']}"
-        (self.args.output / "bench.md").write_text("\n\n".join([head, *self.pages]) + "\n", encoding="utf-8")
+        (self.args.output / "bench.md").write_text("\n\n".join([head, summary.text(self.report), *self.pages]) + "\n", encoding="utf-8")
 
     def short(self, clip, frames, start=0.0):
         """The clip, or a cut of it where only the bench itself is tried."""

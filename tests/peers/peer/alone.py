@@ -73,7 +73,7 @@ def draw(args):
     faces = np.fromfile(folder / "faces.u32", "<u4").reshape(-1, 3).astype(np.int32)
     vertices = np.fromfile(folder / "vertices.f32", "<f4").reshape(len(places), -1, 3) * FLIP.astype(np.float32)
     groups = [vertices[places == frame] for frame in np.unique(places)]
-    renderer = Renderer(facts["width"], facts["height"], faces, args.renderer, StageClock())
+    renderer = Renderer(facts["width"], facts["height"], faces, args.renderer, StageClock(), args.samples)
     picture = np.full((facts["height"], facts["width"], 3), 120, np.uint8)
     renderer.overlay(picture, groups[0], 0.6)
     watch = Watch()
@@ -106,6 +106,7 @@ def main():
         parser.add_argument(f"--{name}")
     parser.add_argument("--most", type=int, default=0, help="frames at most; 0 is all")
     parser.add_argument("--renderer", default="new", choices=("new", "kept", "tuned"))
+    parser.add_argument("--samples", type=int, default=4, choices=(1, 4))
     args = parser.parse_args()
     print(json.dumps({"meshes": meshes, "draw": draw, "infer": infer}[args.what](args)))
 

@@ -25,6 +25,7 @@ def arguments(about, more=lambda parser: None):
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--quality", type=int, default=20)
     parser.add_argument("--renderer", default="tuned", choices=("new", "kept", "tuned"))
+    parser.add_argument("--samples", type=int, default=4, choices=(1, 4), help="samples a pixel of the bodies")
     more(parser)
     return parser.parse_args()
 

@@ -17,17 +17,20 @@ class Renderer:
 
     `new`   a new OffscreenRenderer a frame, meshes through trimesh, the whole frame: what 4D-Humans' demo does
     `kept`  the same with one renderer that is kept
-    `tuned` one renderer, normals by NumPy, only the rectangle around the bodies, one sample a pixel (as Halfpipe draws in software)
+    `tuned` one renderer, normals by NumPy, only the rectangle around the bodies
+
+    `samples` a pixel are 4, pyrender's own, or 1, which is what Halfpipe takes on a software renderer.
     """
 
-    def __init__(self, width, height, faces, care, clock):
+    def __init__(self, width, height, faces, care, clock, samples=PYRENDERS_SAMPLES):
         os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
         import pyrender  # here, since it looks at the variable when it is imported
 
         self.pyrender, self.clock, self.care = pyrender, clock, care
         self.width, self.height, self.focal, self.faces = width, height, 1.1 * max(width, height), faces
+        if samples != PYRENDERS_SAMPLES:
+            _take_one_sample()
         if care == "tuned":
-            _patch_samples()
             flat = faces.ravel()
             order = np.argsort(flat, kind="stable")
             self.face_of_corner = order // 3
@@ -113,7 +116,7 @@ class Renderer:
         return clip(x.min() - 2, self.width), clip(y.min() - 2, self.height), clip(x.max() + 3, self.width), clip(y.max() + 3, self.height)
 
 
-def _patch_samples():
+def _take_one_sample():
     """pyrender has no option for it: makes its buffers hold one sample a pixel in place of four."""
     import pyrender.renderer as module
 

@@ -57,7 +57,7 @@ def _draw(messages, args, ring, shape, posed):
     clock = StageClock()
     memory = shared_memory.SharedMemory(name=ring)
     pictures = np.ndarray(shape, np.uint8, buffer=memory.buf)
-    renderer = Renderer(shape[2], shape[1], Body(command.rig_file(args)).faces, args.renderer, clock)
+    renderer = Renderer(shape[2], shape[1], Body(command.rig_file(args)).faces, args.renderer, clock, args.samples)
     messages.put((READY,))
     while (item := posed.get()) is not None:
         index, slot, people, vertices = item

@@ -13,7 +13,7 @@ def main():
     clock = StageClock()
     work = Pipeline(args, clock)
     reader, width, height, rate = open_video(args.input)
-    renderer = Renderer(width, height, work.body.faces, args.renderer, clock)
+    renderer = Renderer(width, height, work.body.faces, args.renderer, clock, args.samples)
     encoder = Encoder(args.output, width, height, rate, args.preset, args.quality)
     frames, drawn = [], 0
     while True:

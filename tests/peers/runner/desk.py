@@ -40,4 +40,4 @@ class Desk:
 
     def peer(self, module, arguments, python=None):
         """Runs a module of the peers."""
-        return measure([python or self.python, "-m", f"peer.{module}", *arguments], cwd=PEERS, env={"PYTHONDONTWRITEBYTECODE": "1"})
+        return measure([python or self.python, "-m", f"peer.{module}", *map(str, arguments)], cwd=PEERS, env={"PYTHONDONTWRITEBYTECODE": "1"})

@@ -17,6 +17,7 @@ def compare(desk, poses, rounds):
         "pyrender, a new renderer a frame": lambda: pyrender(desk, folder, "new"),
         "pyrender, one renderer kept": lambda: pyrender(desk, folder, "kept"),
         "pyrender, tuned": lambda: pyrender(desk, folder, "tuned"),
+        "pyrender, tuned, one sample a pixel": lambda: pyrender(desk, folder, "tuned", samples=1),
     }
     runs = {name: [] for name in ways}
     for _ in range(rounds):
@@ -39,8 +40,8 @@ def draw(desk, folder, facts):
     return measure([desk.drawer, folder, facts["width"], facts["height"], facts["focal"]]).result()
 
 
-def pyrender(desk, folder, care):
-    return desk.peer("alone", ["draw", "--folder", folder, "--renderer", care]).result()
+def pyrender(desk, folder, care, samples=4):
+    return desk.peer("alone", ["draw", "--folder", folder, "--renderer", care, "--samples", samples]).result()
 
 
 def text(result):

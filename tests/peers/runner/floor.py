@@ -93,7 +93,7 @@ def _figures(runs, cores):
             "verifying the output (busy time)": busy("verify"),
         }
         known["pipes, conversions, threads in each other's way"] = report["cpu_seconds"] - sum(own.values()) - sum(known.values())
-        known["idle"] = cores * report["wall_seconds"] - report["cpu_seconds"]
+        known["idle, or taken by other work"] = cores * report["wall_seconds"] - report["cpu_seconds"]
         for name, seconds in known.items():
             rest.setdefault(name, []).append(seconds)
     return {
