@@ -34,6 +34,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Serve the HTTP API and work on the jobs it takes in
     Serve(Box<crate::serve::ServeArgs>),
+    /// Take messages from a queue and work on the jobs they lead to
+    Worker(Box<crate::worker::WorkerArgs>),
     /// Check that everything a job needs is here and works
     Doctor(DoctorArgs),
     /// List the models, check their files, make them, or import licensed ones

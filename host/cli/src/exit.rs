@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use halfpipe_queue::QueueError;
 use halfpipe_runtime::{FaultKind, RuntimeError};
+use halfpipe_service::queue::WorkerError;
 use halfpipe_store::StoreError;
 
 /// Prints the error in one line, its causes included, and turns the outcome into an exit code.
@@ -53,6 +55,14 @@ fn code(error: &anyhow::Error) -> u8 {
         }
         _ => {}
     }
+    match error.downcast_ref::<QueueError>() {
+        Some(QueueError::Settings { .. }) => return 3,
+        Some(_) => return 4,
+        None => {}
+    }
+    if error.downcast_ref::<WorkerError>().is_some() {
+        return 4;
+    }
     let Some(error) = error.downcast_ref::<RuntimeError>() else { return 1 };
     match error.kind() {
         FaultKind::BadInput => 3,
@@ -89,6 +99,9 @@ mod tests {
         assert_eq!(code(&Environment("no ffmpeg".into()).into()), 4);
         assert_eq!(code(&StoreError::Settings { store: "s".into(), rule: "r".into() }.into()), 3);
         assert_eq!(code(&StoreError::NoBucket { store: "s".into() }.into()), 4);
+        assert_eq!(code(&QueueError::Settings { queue: "q".into(), rule: "r".into() }.into()), 3);
+        assert_eq!(code(&QueueError::NoQueue { queue: "q".into() }.into()), 4);
+        assert_eq!(code(&WorkerError::Hopeless { seconds: 1, reason: "r".into() }.into()), 4);
         assert_eq!(code(&anyhow::anyhow!("x")), 1);
     }
 

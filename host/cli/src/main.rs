@@ -15,7 +15,9 @@ mod recipes;
 mod run;
 mod serve;
 mod signals;
+mod stores;
 mod summary;
+mod worker;
 
 use clap::Parser;
 
@@ -24,11 +26,16 @@ use crate::args::{Cli, Command};
 fn main() -> std::process::ExitCode {
     settle_environment();
     let cli = Cli::parse();
-    let as_json = matches!(&cli.command, Command::Serve(args) if args.log_json);
+    let as_json = match &cli.command {
+        Command::Serve(args) => args.log_json,
+        Command::Worker(args) => args.log_json,
+        _ => false,
+    };
     init_logging(cli.verbose, as_json);
     let outcome = match cli.command {
         Command::Run(args) => run::run(*args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Worker(args) => worker::worker(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Models(args) => models::models(&args),
         Command::Guest(args) => guests::guest(&args),

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use halfpipe_queue::{SqsConfig, SqsQueue};
 use halfpipe_runtime::{Limits, RuntimeError};
 use halfpipe_service::jobs::ledger::new_id;
 use halfpipe_service::jobs::{Dispatcher, DispatcherConfig};
 use halfpipe_service::{App, Config, Engines, http, server};
-use halfpipe_store::{DirectoryStore, EmbeddedServer, MemoryStore, ObjectStore, S3Config, S3Store, ServerCredentials};
+use halfpipe_store::{EmbeddedServer, ServerCredentials};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Devices, Places};
 use crate::exit::Environment;
+use crate::stores::{Opened, Place};
 use crate::{places, signals};
 
 const SERVE_EXAMPLES: &str = "\
@@ -24,6 +26,7 @@ Examples:
   halfpipe serve --store s3://my-bucket/halfpipe     # a real bucket; credentials as for the AWS command line
   halfpipe serve --store s3://videos --endpoint http://127.0.0.1:9000
   halfpipe serve --store ./results                   # plain folder, no S3
+  halfpipe serve --store s3://my-bucket --queue https://sqs.eu-west-1.amazonaws.com/123456789012/jobs   # workers do the work
   HALFPIPE_API_KEYS=secret halfpipe serve --listen 0.0.0.0:5000
   curl -F video=@jump.mp4 http://127.0.0.1:5000/process_video";
 
@@ -76,6 +79,10 @@ pub struct ServeArgs {
     /// the work to other processes on the same store
     #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1, value_name = "N")]
     pub jobs: u16,
+    /// Announce jobs on this SQS queue and leave the work to `halfpipe worker` on the same queue and store; storage events are
+    /// queued as they are
+    #[arg(long, env = "HALFPIPE_QUEUE_URL", value_name = "URL", conflicts_with = "jobs")]
+    pub queue: Option<String>,
     /// Jobs that may wait before more are refused with 429
     #[arg(long, env = "HALFPIPE_WAITING", default_value_t = 100, value_name = "N")]
     pub waiting: u32,
@@ -118,22 +125,14 @@ pub struct ServeArgs {
 /// Bucket of the embedded S3 server.
 const OWN_BUCKET: &str = "halfpipe";
 
-/// The store, what serves it where that is this process, and its bucket where it has one.
+/// The store, where it is, and what serves it where that is this process.
 struct Shelter {
-    store: Arc<dyn ObjectStore>,
-    s3: Option<Arc<S3Store>>,
-    /// Bucket, and what keys in it begin with before the store's own.
-    bucket: Option<(String, String)>,
+    opened: Opened,
+    place: Place,
     server: Option<EmbeddedServer>,
 }
 
 fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
-    let over_s3 = |config: S3Config, server| -> anyhow::Result<Shelter> {
-        let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
-        let bucket = (config.bucket.clone(), prefix);
-        let s3 = Arc::new(S3Store::connect(config)?);
-        Ok(Shelter { store: Arc::clone(&s3) as Arc<dyn ObjectStore>, s3: Some(s3), bucket: Some(bucket), server })
-    };
     match args.store.as_deref() {
         None => {
             let credentials = ServerCredentials {
@@ -142,24 +141,12 @@ fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
                 secret: args.s3_secret.clone().unwrap_or_else(|| new_id() + &new_id()),
             };
             let server = EmbeddedServer::start(&args.data, OWN_BUCKET, args.s3_listen, credentials)?;
-            let config = server.config("");
-            over_s3(config, Some(server))
+            let place = Place::Bucket(server.config(""));
+            Ok(Shelter { opened: place.open()?, place, server: Some(server) })
         }
-        Some(url) if url.starts_with("s3://") => {
-            let mut config = S3Config::from_url(url)?;
-            if let Some(endpoint) = &args.endpoint {
-                config = config.at_endpoint(endpoint);
-            }
-            config.region.clone_from(&args.region);
-            over_s3(config, None)
-        }
-        Some("memory:") => Ok(Shelter { store: Arc::new(MemoryStore::new()), s3: None, bucket: None, server: None }),
-        Some(folder) => {
-            if folder.contains("://") {
-                let message = format!("{folder} is no store; give s3://BUCKET/PREFIX, a folder, or memory:");
-                return Err(RuntimeError::BadInput(message).into());
-            }
-            Ok(Shelter { store: Arc::new(DirectoryStore::open(folder)?), s3: None, bucket: None, server: None })
+        Some(address) => {
+            let place = Place::of(address, args.endpoint.as_deref(), args.region.as_deref())?;
+            Ok(Shelter { opened: place.open()?, place, server: None })
         }
     }
 }
@@ -176,7 +163,9 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     }
     // stores block, so they are made outside the async runtime
     let shelter = shelter(args)?;
-    let config = config(args, shelter.bucket.clone())?;
+    let queue = args.queue.as_deref().map(SqsConfig::from_url).transpose()?;
+    let mut config = config(args)?;
+    shelter.place.set(&mut config);
     let host = places::config(&args.places, &args.devices, Limits::default())?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
@@ -185,11 +174,14 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
             .await
             .map_err(|e| Environment(format!("cannot listen on {} ({e}); give another address by --listen", args.listen)))?;
         let address = listener.local_addr()?;
-        let running = config.running;
+        let running = if queue.is_some() { 0 } else { config.running };
         let engines = Engines::start(host).context("cannot start the engines")?;
-        let mut app = App::new(config, Arc::clone(&shelter.store), engines)?;
-        if let Some(s3) = &shelter.s3 {
+        let mut app = App::new(config, Arc::clone(&shelter.opened.store), engines)?;
+        if let Some(s3) = &shelter.opened.s3 {
             app = app.with_presign(Arc::clone(s3) as _);
+        }
+        if let Some(queue) = queue {
+            app = app.with_queue(Arc::new(SqsQueue::connect(queue).await?));
         }
         println!("halfpipe listens on http://{address}, store: {}", app.store.name());
         if let Some(server) = &shelter.server {
@@ -201,12 +193,15 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
             eprintln!("leaving: no new jobs; running ones may finish (again to leave at once)");
             token.cancel();
         })?;
-        let warming = Arc::clone(&app);
-        tokio::spawn(async move {
-            if let Err(error) = warming.warm().await {
-                tracing::error!(%error, "the default pipeline cannot be used");
-            }
-        });
+        // a front door of a queue works on nothing
+        if app.queue.get().is_none() {
+            let warming = Arc::clone(&app);
+            tokio::spawn(async move {
+                if let Err(error) = warming.warm().await {
+                    tracing::error!(%error, "the default pipeline cannot be used");
+                }
+            });
+        }
         let dispatcher = Dispatcher::new(
             Arc::clone(&app),
             DispatcherConfig { drain: Duration::from_secs(args.drain), ..DispatcherConfig::default() },
@@ -225,8 +220,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     outcome
 }
 
-fn config(args: &ServeArgs, bucket: Option<(String, String)>) -> anyhow::Result<Config> {
-    let (bucket, bucket_prefix) = bucket.map_or((None, String::new()), |(bucket, prefix)| (Some(bucket), prefix));
+fn config(args: &ServeArgs) -> anyhow::Result<Config> {
     let spool = args.spool.clone().unwrap_or_else(|| std::env::temp_dir().join("halfpipe"));
     Ok(Config {
         api_keys: args.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
@@ -239,8 +233,6 @@ fn config(args: &ServeArgs, bucket: Option<(String, String)>) -> anyhow::Result<
         job_timeout: args.job_timeout.map(Duration::from_secs),
         pipeline: args.pipeline.clone(),
         planner: args.planner.clone(),
-        bucket,
-        bucket_prefix,
         webhook_secret: args.webhook_secret.clone(),
         webhook_private: args.webhook_private,
         ..Config::new(spool, args.places.guests_dir()?)
