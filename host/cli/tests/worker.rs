@@ -89,7 +89,7 @@ fn two_hundred_jobs_are_done_once_though_a_worker_dies_and_messages_come_twice()
 fn a_front_door_and_a_worker_give_what_the_command_gives() {
     let yard = Yard::new(5);
     let clip = places::clip("tfjs_pose_squats.mp4");
-    yard.desk.report(&[text(&clip), "--poses", "command.jsonl"]);
+    yard.desk.report(&[text(&clip), "-o", "command.mp4", "--poses", "command.jsonl"]);
     let by_command = std::fs::read_to_string(yard.desk.path("command.jsonl")).unwrap();
 
     let hook = yard.desk.path("hook");

@@ -15,8 +15,8 @@ mod sqs;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
-
+// whoever writes a queue needs it
+pub use async_trait::async_trait;
 pub use error::QueueError;
 pub use memory::MemoryQueue;
 pub use sqs::{SqsConfig, SqsQueue};

@@ -104,7 +104,8 @@ impl SqsQueue {
         let (queue, text) = (self.name.clone(), DisplayErrorContext(&error).to_string());
         match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => QueueError::Unavailable { queue, action, reason: text },
-            SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+            // also a connection that was closed before the answer, which is neither I/O nor time-out to the SDK
+            SdkError::DispatchFailure(failure) if !failure.is_user() && !text.contains("redentials") => {
                 QueueError::Unavailable { queue, action, reason: text }
             }
             SdkError::ServiceError(answer) => {

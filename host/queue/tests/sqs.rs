@@ -66,6 +66,8 @@ async fn answers_of_a_server_that_does_not_want_are_told_apart() {
     let (url, tries) = answering("503 Service Unavailable", "");
     assert!(connect(&url).await.unwrap_err().is_transient());
     assert!(tries.load(Ordering::Relaxed) > 1, "tried again before it is told");
+    let (url, _) = answering("", "");
+    assert!(connect(&url).await.unwrap_err().is_transient(), "an answer that is none");
     let (url, _) = answering("400 Bad Request", r#"{"__type":"com.amazonaws.sqs#RequestThrottled","message":"slow down"}"#);
     assert!(connect(&url).await.unwrap_err().is_transient());
     let (url, tries) = answering("403 Forbidden", r#"{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"expired"}"#);

@@ -30,7 +30,8 @@ impl Fault {
         let text = DisplayErrorContext(&error).to_string();
         match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Self::Unavailable(text),
-            SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => Self::Unavailable(text),
+            // also a connection that was closed before the answer, which is neither I/O nor time-out to the SDK
+            SdkError::DispatchFailure(failure) if !failure.is_user() && !text.contains("redentials") => Self::Unavailable(text),
             SdkError::ServiceError(answer) => {
                 let code = answer.err().code().unwrap_or_default();
                 let reason = [code, answer.err().message().unwrap_or_default()].join(" ").trim().to_string();
