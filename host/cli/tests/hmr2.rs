@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "test code: what cannot be had ends the test")]
 
 mod common;
+#[path = "common/finder.rs"]
+mod finder;
 #[path = "common/onnx.rs"]
 mod onnx;
 
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::{Desk, poses, text};
+use finder::{finder, models_without};
 use halfpipe_kit::skeleton::JOINT_NAMES;
 use halfpipe_kit::skeleton::openpose::{OPENPOSE_NAMES, openpose_index};
 use halfpipe_nn::ort::{OrtConfig, OrtEngine};
@@ -250,79 +253,6 @@ fn with_a_stride_boxes_are_filled_in_and_the_report_says_so() {
     }
 }
 
-/// The fixture's models in a folder of the desk's, but for `without`.
-fn models_without(desk: &Desk, without: &str) -> PathBuf {
-    let models = desk.path("models");
-    std::fs::create_dir(&models).unwrap();
-    for entry in std::fs::read_dir(places::hmr2_fixture()).unwrap().flatten().filter(|e| e.file_name() != without) {
-        std::os::unix::fs::symlink(entry.path(), models.join(entry.file_name())).unwrap();
-    }
-    models
-}
-
-/// Describes a detector `finder` in a catalog of its own, beside the other models: it finds somebody in the same box (left, top, right,
-/// bottom of the squats' frame) of every picture. It is one that nobody has written code for: boxes as centre and size in fractions of
-/// a padded square, classes as whole numbers, one picture a call, overlapping boxes left in. It also finds the same person again, a
-/// dog, and somebody too faint.
-fn finder(desk: &Desk, [left, top, right, bottom]: [f32; 4]) -> [String; 6] {
-    let models = models_without(desk, "");
-    let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    // a frame of 720 x 1280 lies at half size in the middle of 640 x 640, 140 pixels from the left
-    let fraction = |x: f32, y: f32| [(x / 2.0 + 140.0) / 640.0, y / 2.0 / 640.0];
-    let ([x0, y0], [x1, y1]) = (fraction(left, top), fraction(right, bottom));
-    let person = [(x0 + x1) / 2.0, (y0 + y1) / 2.0, x1 - x0, y1 - y0];
-    let again = [person[0] + 0.02 * person[2], person[1], person[2], person[3]];
-    let boxes = [person, again, [0.3, 0.8, 0.2, 0.2], [0.7, 0.2, 0.1, 0.2]];
-    let whole = |values: &[i64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let outputs = [
-        onnx::Constant { name: "dets", ty: 1, dims: &[1, 4, 4], little_endian: floats(boxes.as_flattened()) },
-        onnx::Constant { name: "conf", ty: 1, dims: &[1, 4], little_endian: floats(&[0.875, 0.75, 0.95, 0.4]) },
-        onnx::Constant { name: "labels", ty: 7, dims: &[1, 4], little_endian: whole(&[1, 1, 18, 1]) },
-    ];
-    let (sha256, size) = onnx::write_constants(&models.join("finder.onnx"), ("picture", &[1, 3, 640, 640]), &outputs);
-    let entry = format!(
-        r#"schema = 1
-[[model]]
-name = "finder"
-file = "finder.onnx"
-sha256 = "{sha256}"
-bytes = {size}
-licence = "CC0-1.0"
-credit = "this test"
-source = "this test"
-recipe = "host/cli/tests/hmr2.rs"
-summary = "Finds the same people in every picture."
-inputs = [{{ name = "picture", type = "f32", dims = [1, 3, 640, 640] }}]
-outputs = [
-    {{ name = "dets", type = "f32", dims = [1, 4, 4] }},
-    {{ name = "conf", type = "f32", dims = [1, 4] }},
-    {{ name = "labels", type = "i64", dims = [1, 4] }},
-]
-mean = [0.0, 0.0, 0.0]
-std = [1.0, 1.0, 1.0]
-[model.detector]
-input = "picture"
-fit = "letterbox_center"
-fill = 114
-size = {{ fixed = {{ width = 640, height = 640 }} }}
-score = 0.5
-overlap = 0.6
-[model.detector.heads.boxes]
-boxes = "dets"
-format = "cxcywh"
-units = "normalized"
-scores = "conf"
-score_kind = "single"
-classes = "labels"
-person = 1
-suppressed = false
-"#
-    );
-    let catalog = desk.path("finder.toml");
-    std::fs::write(&catalog, entry).unwrap();
-    ["--models", text(&models), "--catalog", text(&catalog), "--set", "detector=finder"].map(str::to_owned)
-}
-
 /// Runs the pipeline with that detector over the first two seconds.
 fn run_with_finder(desk: &Desk, rect: [f32; 4], more: &[&str]) -> (Value, Vec<Value>) {
     let (clip, finder) = (places::clip("tfjs_pose_squats.mp4"), finder(desk, rect));
@@ -345,6 +275,53 @@ fn any_detector_that_the_catalog_describes_finds_people() {
         let found: [f64; 4] = numbers(&person["box"]);
         assert!(found.iter().zip([200.0, 300.0, 320.0, 800.0]).all(|(a, b)| (a - b).abs() < 0.02), "{found:?}");
         assert_eq!((&person["score"], &person["status"]), (&serde_json::json!(0.875), &serde_json::json!("detected")));
+    }
+}
+
+/// Crops one at a time, in half precision, and with the detector on every third frame: the bodies of a box that does not move are those
+/// of the whole run.
+#[test]
+fn batches_precision_and_stride_do_not_change_the_bodies() {
+    let rect = [412.0, 436.0, 508.0, 564.0];
+    let run = |more: &[&str]| run_with_finder(&Desk::new(), rect, &[&["--set", "smoothing=false"], more].concat()).1;
+    let joints = |line: &Value| -> Vec<[f64; 2]> { numbers(&line["people"][0]["pose"]["joints2d"]) };
+    let whole = run(&[]);
+    for (more, close) in [(["--set", "crop_batch=1"], 0.02), (["--set", "detector_stride=3"], 0.02), (["--set", "network=hmr2_fp16"], 2.0)]
+    {
+        let other = run(&more);
+        assert_eq!(other.len(), whole.len());
+        let pairs = whole[1..].iter().zip(&other[1..]).flat_map(|(a, b)| joints(a).into_iter().zip(joints(b)));
+        let worst = pairs.map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1])).fold(0.0, f64::max);
+        println!("{more:?}: {worst:.4} px");
+        assert!(worst < close, "{more:?}: {worst} px");
+    }
+}
+
+/// The screen goes black for three frames.
+#[test]
+fn somebody_out_of_sight_for_a_moment_is_interpolated_and_flagged() {
+    let desk = Desk::new();
+    let black = "drawbox=w=iw:h=ih:color=black:t=fill:enable='between(n,6,8)'";
+    let squats = places::clip("tfjs_pose_squats.mp4");
+    let clip = clips::ffmpeg(&["-i", text(&squats), "-t", "3", "-vf", black, "-c:v", "libx264", "-an"], &desk.path("blink.mp4"));
+    let models = places::hmr2_fixture();
+    let report = desk.report(&[text(&clip), "--pipeline", "hmr2", "--models", text(&models), "--poses", "p.jsonl"]);
+    let lines = poses(&desk.path("p.jsonl"));
+    assert_eq!(lines.len(), 16);
+    let counts = &report["counts"];
+    assert_eq!((&counts["statuses"]["detected"], &counts["statuses"]["interpolated"]), (&12.into(), &3.into()), "{counts}");
+    assert_eq!((&counts["tracks"], &counts["other"]["crops"]), (&1.into(), &12.0.into()), "nothing is measured in the dark");
+    let people: Vec<&Value> = lines[1..].iter().map(|l| &l["people"][0]).collect();
+    let (before, after) = (people[5], people[9]);
+    let depth = |p: &Value| p["pose"]["translation"][2].as_f64().unwrap();
+    for person in &people[6..9] {
+        assert_eq!((&person["status"], &person["track"]), (&"interpolated".into(), &before["track"]));
+        assert!(person["score"].is_null());
+        let lower = before["confidence"].as_f64().unwrap().min(after["confidence"].as_f64().unwrap());
+        assert!((person["confidence"].as_f64().unwrap() - lower).abs() < 1e-9);
+        let (low, high) = (depth(before).min(depth(after)), depth(before).max(depth(after)));
+        assert!((low - 1e-3..=high + 1e-3).contains(&depth(person)), "between {low} m and {high} m: {}", depth(person));
+        assert_eq!(person["pose"]["openpose"]["points3d"].as_array().unwrap().len(), 25);
     }
 }
 
