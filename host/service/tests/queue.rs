@@ -65,9 +65,11 @@ impl Crew {
 
     /// Waits until the queue has no messages, and asks the worker to leave.
     async fn finish(self) -> (Bench, Facts) {
-        while self.queue.facts().await.unwrap()
-            != (Facts { most_receives: self.queue.facts().await.unwrap().most_receives, ..Facts::default() })
-        {
+        loop {
+            let facts = self.queue.facts().await.unwrap();
+            if facts.waiting + facts.held + facts.delayed == 0 {
+                break;
+            }
             tokio::time::sleep(SECOND / 50).await;
         }
         self.leaving.cancel();
