@@ -9,7 +9,6 @@ mod finder;
 mod onnx;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::{Desk, poses, text};
