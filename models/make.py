@@ -8,7 +8,7 @@
     python3 models/make.py --test               runs the tests of the recipes (after the models are made)
     python3 models/make.py --crosscheck         compares the networks with the original makers' runtimes (downloads more)
     python3 models/make.py --hmr2-fixture DIR   a reduced HMR2 with random weights and a made-up SMPL, imported, for tests
-    python3 models/make.py --hmr2-reference     compares that with PyTorch and smplx again (downloads gigabytes)
+    python3 models/make.py --hmr2-reference     compares that with PyTorch and smplx again (downloads much more)
     python3 models/make.py --record             after a recipe changed: makes and writes the new digests into catalog.toml
 
 Needs Python 3.11 with venv, and npm. Where everything is in place already it fetches nothing and returns at once.

@@ -1,4 +1,4 @@
-"""What PyTorch and smplx give for the made-up files; kept in golden.safetensors, since both are gigabytes to download.
+"""What PyTorch and smplx give for the made-up files; kept in golden.safetensors, since PyTorch is so large a download.
 
     python3 models/make.py --hmr2-reference            runs both anew and compares what they give with the file
     python3 models/make.py --hmr2-reference --record   writes the file anew
