@@ -95,9 +95,11 @@ class CommandTest(ImportCase):
         model = tomllib.loads((self.folder / "catalog.d/hmr2.toml").read_text(encoding="utf-8"))["model"][0]
         self.assertIn("float16", model["summary"])
         size = model["bytes"]
+        (self.folder / f"{importer.STAGING}left").mkdir()  # by an import that was killed
         # importing again in float32 leaves nothing of it behind
         self.assertEqual(self.command("--accept-licence", "--any-size").returncode, 0)
         self.assertFalse((self.folder / importer.REPORT).exists())
+        self.assertEqual([path.name for path in self.folder.iterdir() if path.name.startswith(".")], [])
         self.assertGreater((self.folder / "hmr2.onnx").stat().st_size, size * 1.8)
 
     def test_nothing_is_imported_without_acceptance(self):
@@ -240,6 +242,19 @@ class WrongSmplTest(ImportCase):
         tree = self.arrays["kintree_table"].copy()
         tree[0, 5] = 1
         self.says(self.changed(kintree_table=tree), "another skeleton")
+
+    def test_a_damaged_npz_is_told(self):
+        np.savez_compressed(self.folder / "whole.npz", **self.arrays)
+        contents = bytearray((self.folder / "whole.npz").read_bytes())
+        for at in range(1000, len(contents) - 1000, 5000):
+            contents[at] ^= 0xFF
+        self.says(self.write("damaged.npz", bytes(contents)), "damaged.npz")
+
+    def test_a_name_that_is_not_the_neutral_models_is_noted(self):
+        for name in ("basicModel_f_lbs_10_207_0_v1.0.0.pkl", "basicmodel_m_lbs_10_207_0_v1.1.0.pkl", "SMPL_MALE.pkl", "SMPL_FEMALE.npz"):
+            self.assertIn("not the neutral model", smpl.doubt(Path(name)), name)
+        for name in ("basicModel_neutral_lbs_10_207_0_v1.0.0.pkl", "SMPL_NEUTRAL.pkl", "smpl.npz", "models/from_max/smpl_flame.pkl"):
+            self.assertIsNone(smpl.doubt(Path(name)), name)
 
     def test_later_releases_with_300_shapes_are_taken(self):
         wide = np.concatenate([self.arrays["shapedirs"], np.ones((6890, 3, 290))], axis=2)

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from recipes.environment import lock
 from recipes.errors import exit_code_of
 from recipes.hmr2 import importer, licence, options
 from recipes.targets import Folders
@@ -13,7 +14,10 @@ def main() -> int:
     given = options.parser("import_hmr2.py").parse_args()
     sources = importer.open_sources(Path(given.checkpoint), Path(given.smpl), given.any_size)
     licence.accept(given.accept_licence)
-    importer.run(sources, Folders.from_environment(given.dir).models, given.fp16)
+    folders = Folders.from_environment(given.dir)
+    # two imports into one folder would mix their files
+    with lock(folders.state):
+        importer.run(sources, folders.models, given.fp16)
     return 0
 
 

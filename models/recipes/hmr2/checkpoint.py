@@ -10,6 +10,7 @@ imported nor called. `torch.load(weights_only=True)` would refuse 4D-Humans' own
 import collections
 import pickle
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +125,10 @@ class Checkpoint:
             if found == "a Python pickle":
                 found = "a pickle, perhaps a checkpoint of PyTorch before 1.6, which has to be saved anew with a later PyTorch"
             raise Failure(wrong.format(found))
-        self._archive = zipfile.ZipFile(path)
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise Failure(f"{path} is damaged or cut short: {error}") from error
         pickles = [name for name in self._archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise Failure(wrong.format(files.describe(path)))
@@ -151,7 +155,7 @@ class Checkpoint:
         dtype = np.dtype(self._order + ("u2" if storage.kind == "bf16" else storage.kind))
         try:
             data = self._archive.read(f"{self._folder}data/{storage.key}")
-        except (KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
+        except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
             raise Failure(f"{self.path} is damaged or cut short: the data of {name} cannot be read ({error})") from error
         furthest = tensor.offset + sum((extent - 1) * stride for extent, stride in zip(shape, strides))
         inside = len(shape) == len(strides) and min((tensor.offset, *strides, *shape), default=0) >= 0

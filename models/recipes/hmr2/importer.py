@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ NETWORK = "hmr2"
 BODY = "smpl_neutral"
 CATALOG = "catalog.d/hmr2.toml"
 REPORT = "hmr2.parity.json"
+STAGING = ".hmr2-import-"
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,21 @@ class Sources:
 def open_sources(checkpoint: Path, smpl_path: Path, any_size: bool) -> Sources:
     """Opens both files and checks them, which takes a second; fails with what is wrong."""
     body = smpl.read(smpl_path)
+    if doubt := smpl.doubt(smpl_path):
+        say(doubt)
     opened = Checkpoint(checkpoint)
     return Sources(opened, sizes_of(opened.shapes(), checkpoint, any_size), smpl_path, body)
 
 
 def run(sources: Sources, folder: Path, half: bool):
-    """Makes everything in a folder of its own, tries it, and moves it into `folder`; the catalog entries come last."""
+    """Makes everything in a folder of its own, tries it, and moves it into `folder`; the catalog entries come last.
+
+    The caller holds the lock of the recipes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".hmr2-import-") as staging:
+    for left in folder.glob(f"{STAGING}*"):
+        shutil.rmtree(left)  # by an import that was killed; gigabytes
+    with tempfile.TemporaryDirectory(dir=folder, prefix=STAGING) as staging:
         staging = Path(staging)
         files, report = export(sources, staging, NETWORK, half)
         bodies = write_body(sources, staging)

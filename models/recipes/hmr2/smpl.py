@@ -8,7 +8,9 @@ front, metres. Its `openpose` output holds the 25 joints of OpenPose by 4D-Human
 and vertices of face and feet (smplx, vertex_ids.py), in OpenPose's order.
 """
 
+import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,8 +123,15 @@ def read(path: Path) -> Smpl:
     files.require(path, WHAT, WHERE)
     try:
         return _checked(_entries(path), path)
-    except (IndexError, TypeError, ValueError, OverflowError, MemoryError) as error:
+    except (IndexError, TypeError, ValueError, OverflowError, MemoryError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Failure(f"{path} holds arrays that are not those of {WHAT}: {error}. {WHERE}") from error
+
+
+def doubt(path: Path) -> str | None:
+    """A sentence where the file's name is that of the male or female model: their arrays look like the neutral one's."""
+    if re.search(r"(?i)(?:^|[_\W])(?:m|f|male|female)(?:[_\W]|$)", path.stem):
+        return f"note: by its name, {path.name} is not the neutral model, which HMR2 was trained with; bodies will not fit the picture"
+    return None
 
 
 def make(smpl: Smpl, name: str) -> dict:
