@@ -134,7 +134,7 @@ build: packages ## Build the host
 
 .PHONY: test
 test: ## Everything: lint, and the tests of models, guests, host and deployment files
-	+@infra/local/phases.sh packages models clips hmr2-fixture peers guests lint lint-infra test-infra test-models test-docs test-unit
+	+@infra/local/phases.sh packages models clips hmr2-fixture peers guests lint lint-infra test-infra test-peers test-models test-docs test-unit
 
 .PHONY: test-unit
 test-unit: ## Host tests (after `make models clips hmr2-fixture peers guests`)
@@ -172,6 +172,10 @@ lint-infra: packages ## The files of infra/: templates, manifests, images, scrip
 test-infra: packages ## The simulation and the costs that infra/'s pages show, and the bill of materials
 	@$(PYTHON_RUN) -m unittest discover --start-directory infra/scaling
 	@$(PYTHON_RUN) -m unittest discover --start-directory infra/docker
+
+.PHONY: test-peers
+test-peers: packages ## The arithmetic of the bench beside Python peers
+	@$(PYTHON_RUN) -m unittest discover --start-directory tests/peers
 
 .PHONY: bench
 bench: ## The README's figures: beside Python peers, and against Halfpipe's own floor

@@ -50,21 +50,29 @@ def _inferences(desk, report):
     for name, stage in report["stages"].items():
         if name.startswith("nn.infer."):
             model = name.removeprefix("nn.infer.")
-            for shapes, share in _inputs(model, report):
+            for shapes, share in _inputs(model, stage["items"], report):
                 # as many rows in as many calls, as evenly as can be
                 rows, calls = round(stage["items"] * share), round(stage["calls"] * share)
-                few, more = divmod(rows, calls)
+                if not rows:
+                    continue
+                few, more = divmod(rows, max(calls, 1))
                 batches = ((few, calls - more), (few + 1, more))
                 work += [[model, {port: [size, *shape] for port, shape in shapes.items()}, count] for size, count in batches if size and count]
     results = desk.peer("alone", ["infer", "--models", desk.models, "--work", json.dumps(work)]).result()
     return sum(result["cpu_seconds"] for result in results)
 
 
-def _inputs(model, report):
-    """Shapes of a network's inputs without the batch, and the share of its inferences that read them."""
+def _inputs(model, rows, report):
+    """Shapes of a network's inputs without the batch, and the share of its rows that have them."""
     if model == "movenet_multipose":
-        sizes = report["settings"]["guest"]["detector_sizes"]
-        return [({"image": [3, *_fitted(size, report["input"])]}, 1 / len(sizes)) for size in sizes]
+        image = lambda size: {"image": [3, *_fitted(size, report["input"])]}
+        sizes, runs = report["settings"]["guest"]["detector_sizes"], report["counts"]["other"]["detector_frames"]
+        if len(sizes) == 1:
+            return [(image(sizes[0]), 1)]
+        # every run reads all sizes or, where nobody is lost, their mean (`sizes_for` in guest/overlay/src/options.rs)
+        thorough = (rows - runs) / (len(sizes) - 1)
+        between = sum(sizes) // len(sizes)
+        return [*((image(size), thorough / rows) for size in sizes), (image(between), (runs - thorough) / rows)]
     if model.startswith("pose_landmark"):
         return [({"image": [3, LANDMARK_INPUT, LANDMARK_INPUT]}, 1)]
     return [({"rotations": [24, 3, 3], "shape": [12]}, 1)]

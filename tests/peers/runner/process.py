@@ -48,7 +48,8 @@ def measure(command, cwd=None, env=None, timeout=3600):
         killer = threading.Timer(timeout, process.kill)
         sampler.start()
         killer.start()
-        stdout = process.stdout.read().decode(errors="replace")
+        with process.stdout as pipe:
+            stdout = pipe.read().decode(errors="replace")
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begun
         process.returncode = os.waitstatus_to_exitcode(status)

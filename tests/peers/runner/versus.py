@@ -117,7 +117,7 @@ def _ratios(runs):
     found = []
     for own, rivals, target in TARGETS:
         there = [c.name for c in rivals if c.name in rates]
-        if not there:
+        if own.name not in rates or not there:
             continue
         best = max(there, key=lambda name: spread(rates[name])["median"])
         found.append(
