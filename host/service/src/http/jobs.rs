@@ -31,6 +31,7 @@ fn shown(mut record: Record) -> Record {
     record.lease = None;
     record.idempotency = None;
     record.fingerprint = None;
+    record.first_stored = None;
     record
 }
 

@@ -155,7 +155,8 @@ impl Ledger {
         Ok((record, meta.etag))
     }
 
-    fn save(&self, record: &Record, mode: PutMode) -> Result<(), LedgerError> {
+    fn save(&self, record: &mut Record, mode: PutMode) -> Result<(), LedgerError> {
+        record.revision += 1;
         let bytes = serde_json::to_vec(record).map_err(|e| LedgerError::Corrupt {
             id: record.id.clone(),
             key: record.id.clone(),
@@ -180,7 +181,7 @@ impl Ledger {
             if !change(&mut record)? {
                 return Ok(record);
             }
-            match self.save(&record, PutMode::Update(etag)) {
+            match self.save(&mut record, PutMode::Update(etag)) {
                 Ok(()) => {
                     if record.state.is_final() {
                         self.close(&record)?;
@@ -278,9 +279,9 @@ impl Ledger {
     }
 
     /// Puts mark and record; a record that is there already wins.
-    fn open(&self, record: Record) -> Result<(Record, bool), LedgerError> {
+    fn open(&self, mut record: Record) -> Result<(Record, bool), LedgerError> {
         self.store.put(&self.key("open", &record.id)?, b"", PutMode::Overwrite)?;
-        match self.save(&record, PutMode::Create) {
+        match self.save(&mut record, PutMode::Create) {
             Ok(()) => Ok((record, true)),
             Err(LedgerError::Store(StoreError::AlreadyExists { .. })) => Ok((self.get(&record.id)?, false)),
             Err(e) => Err(e),
@@ -447,7 +448,7 @@ impl Ledger {
             record.progress = ProgressRecord { stage: "fetching".into(), ..ProgressRecord::default() };
             record.lease = Some(Lease { owner: owner.to_owned(), token: record.leases, expires_ms: self.expiry(now) });
         }
-        match self.save(&record, PutMode::Update(etag)) {
+        match self.save(&mut record, PutMode::Update(etag)) {
             Ok(()) if record.state.is_final() => self.close(&record).map(|()| None),
             Ok(()) => Ok(Some(record)),
             Err(LedgerError::Store(StoreError::Changed { .. } | StoreError::AlreadyExists { .. })) => Ok(None),
@@ -481,6 +482,20 @@ impl Ledger {
                 lease.expires_ms = self.expiry(now);
             }
         })
+    }
+
+    /// Says that results are about to be put, and gives the folder below the output prefix that they go to: none, or one of the
+    /// lease's own where an earlier lease has begun to put some. So of all leases of a job one at most puts objects under the plain
+    /// names, and no two put the same object. A former owner that comes back late cannot change what its successor put, also where
+    /// the store's versions are digests of bytes and the successor put the very bytes that the former owner saw.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub fn begin_storing(&self, id: &str, token: u64) -> Result<String, LedgerError> {
+        let record = self.under_lease(id, token, |record, _| {
+            record.first_stored.get_or_insert(token);
+        })?;
+        Ok(if record.first_stored == Some(token) { String::new() } else { format!("lease-{token}/") })
     }
 
     /// Ends a job well. This one put makes its outputs the job's results.

@@ -105,7 +105,7 @@ impl Spec {
 pub struct Lease {
     /// Process that holds it.
     pub owner: String,
-    /// Grows with each lease of the job. Outputs are named by it, so that an owner that lost its lease cannot touch its successor's.
+    /// Grows with each lease of the job. Whoever acts on the job shows it, so that an owner that lost its lease is told.
     pub token: u64,
     /// Unix time in milliseconds after which the job may be taken over.
     pub expires_ms: u64,
@@ -172,6 +172,10 @@ pub struct Output {
 pub struct Record {
     /// [`VERSION`].
     pub version: u32,
+    /// Grows with every put, so that no two versions have equal bytes: where a store's versions are digests of bytes, as in S3, a
+    /// version that was seen does not come back.
+    #[serde(default)]
+    pub revision: u64,
     /// Unguessable; the only id there is.
     pub id: String,
     /// Where it is.
@@ -183,6 +187,9 @@ pub struct Record {
     /// Leases taken so far.
     #[serde(default)]
     pub leases: u64,
+    /// The lease under which results were first put; later ones put theirs elsewhere, so that they share no object with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_stored: Option<u64>,
     /// Attempts that failed.
     #[serde(default)]
     pub history: Vec<Attempt>,
@@ -240,11 +247,13 @@ impl Record {
     pub fn new(id: String, spec: Spec, now_ms: u64) -> Self {
         Self {
             version: VERSION,
+            revision: 0,
             id,
             state: State::Queued,
             spec,
             attempts: 0,
             leases: 0,
+            first_stored: None,
             history: Vec::new(),
             lease: None,
             cancel_requested: false,
