@@ -149,6 +149,38 @@ fn a_server_warms_up_by_itself_and_knows_what_it_can_do() {
 }
 
 #[test]
+fn the_log_has_a_span_a_job_and_a_span_a_batch() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &["--store", "memory:", "--log-json"]);
+    let ids = [2, 1].map(|i| {
+        let clip = places::clip("tfjs_pose_squats.mp4");
+        server.submit(&clip, &["-F", &format!("batch_size={}", 8 * i), "-F", "outputs=poses"])
+    });
+    for id in &ids {
+        assert_eq!(server.until(id, &["complete", "error"])["status"], "complete", "{}", server.log());
+    }
+    assert_eq!(server.curl(&[], "/livez").status, 200);
+    let log = server.log();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
+    for (id, batch_size) in ids.iter().zip([16, 8]) {
+        let of_job = |line: &&Value| line["spans"][0]["name"] == "job" && line["spans"][0]["job"] == id.as_str();
+        let batches: Vec<&Value> = lines.iter().filter(of_job).map(|line| &line["span"]).filter(|span| span["name"] == "batch").collect();
+        let numbers: Vec<u64> = batches.iter().map(|b| b["batch"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, (0..65_u64.div_ceil(batch_size)).collect::<Vec<_>>(), "{log}");
+        let frames: Vec<u64> = batches.iter().map(|b| b["frames"].as_u64().unwrap()).collect();
+        assert!(frames.iter().rev().skip(1).all(|n| *n == batch_size) && frames.iter().sum::<u64>() == 65, "{frames:?}");
+        let firsts: Vec<u64> = batches.iter().map(|b| b["first_frame"].as_u64().unwrap()).collect();
+        assert_eq!(firsts, numbers.iter().map(|n| n * batch_size).collect::<Vec<_>>());
+        assert!(batches.iter().all(|b| b["seconds"].as_f64().unwrap() > 0.0), "{batches:?}");
+        let ended: Vec<&Value> = lines.iter().filter(of_job).filter(|line| line["fields"]["message"] == "attempt ended").collect();
+        assert_eq!(ended.len(), 1, "{log}");
+        let (ended, span) = (&ended[0]["fields"], &ended[0]["span"]);
+        assert_eq!((&ended["state"], &ended["frames"], &span["attempt"]), (&json!("complete"), &json!(65), &json!(1)));
+        assert_eq!((&span["pipeline"], &span["lease"]), (&json!("overlay"), &json!(1)));
+    }
+}
+
+#[test]
 fn every_track_has_its_motion_file() {
     let desk = Desk::new();
     let server = Server::start(&desk, &[]);

@@ -167,8 +167,8 @@ impl App {
         self: &Arc<Self>,
         call: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
     ) -> Result<T, AppError> {
-        let app = Arc::clone(self);
-        tokio::task::spawn_blocking(move || call(&app)).await?.map_err(Into::into)
+        let (app, span) = (Arc::clone(self), tracing::Span::current());
+        tokio::task::spawn_blocking(move || span.in_scope(|| call(&app))).await?.map_err(Into::into)
     }
 
     /// Submits a job and wakes the dispatcher. The flag says whether it is new.

@@ -95,7 +95,6 @@ impl Dispatcher {
         mine.lock().unwrap_or_else(PoisonError::into_inner).insert(record.id.clone());
         running.spawn(async move {
             let id = record.id.clone();
-            tracing::info!(job = id, attempt = record.attempts, "job taken up");
             if let Err(error) = work(&app, record, &hand_over).await {
                 tracing::error!(job = id, %error, "the job could not be settled; its lease will run out");
             }

@@ -1,5 +1,6 @@
 //! Durable jobs: one record an object, changed by conditional puts, worked on under a lease.
 
+mod batches;
 pub mod dispatcher;
 pub mod ledger;
 pub mod record;

@@ -10,8 +10,10 @@ use halfpipe_runtime::report::Warning;
 use halfpipe_runtime::{CancelToken, FaultKind, Job, JobReport, Outputs, Progress, RuntimeError, Stage};
 use halfpipe_store::{Key, ObjectMeta, PutMode, StoreError};
 use serde_json::Value;
+use tracing::{Instrument, Span};
 
 use crate::app::{App, AppError};
+use crate::jobs::batches::Batches;
 use crate::jobs::ledger::LedgerError;
 use crate::jobs::record::{JobError, Output, ProgressRecord, Record, State};
 
@@ -64,15 +66,17 @@ struct Pulse {
     stopped: AtomicU8,
     progress: Mutex<ProgressRecord>,
     running_since: Mutex<Option<Instant>>,
+    batches: Mutex<Batches>,
 }
 
 impl Pulse {
-    fn new() -> Self {
+    fn new(job: Span) -> Self {
         Self {
             cancel: CancelToken::default(),
             stopped: AtomicU8::new(Stopped::No as u8),
             progress: Mutex::new(ProgressRecord { stage: "fetching".into(), ..ProgressRecord::default() }),
             running_since: Mutex::new(None),
+            batches: Mutex::new(Batches::new(job)),
         }
     }
 
@@ -102,6 +106,13 @@ impl Pulse {
     }
 
     fn show(&self, seen: Progress) {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.stage {
+            Stage::Loading | Stage::Opening => batches.begin(),
+            Stage::Running => batches.reached(seen.done, seen.total),
+            Stage::Finishing => batches.end(),
+        }
+        drop(batches);
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.stage = match seen.stage {
             Stage::Loading => "loading",
@@ -131,15 +142,31 @@ impl Pulse {
 /// Where the record cannot be settled: the lease will run out and the job be taken up again.
 pub async fn work(app: &Arc<App>, record: Record, leaving: &tokio_util::sync::CancellationToken) -> Result<(), AppError> {
     let Some(token) = record.lease.as_ref().map(|l| l.token) else { return Ok(()) };
+    let span = tracing::info_span!("job", job = record.id, attempt = record.attempts, lease = token, pipeline = record.spec.pipeline);
+    let pulse = Arc::new(Pulse::new(span.clone()));
+    run(app, record, token, pulse, leaving).instrument(span).await
+}
+
+/// Works on a job within its span.
+async fn run(
+    app: &Arc<App>,
+    record: Record,
+    token: u64,
+    pulse: Arc<Pulse>,
+    leaving: &tokio_util::sync::CancellationToken,
+) -> Result<(), AppError> {
     let id = record.id.clone();
-    let pulse = Arc::new(Pulse::new());
-    let beat = tokio::spawn(beat(Arc::clone(app), id.clone(), token, Arc::clone(&pulse), leaving.clone()));
+    tracing::info!("job taken up");
+    let beat = beat(Arc::clone(app), id.clone(), token, Arc::clone(&pulse), leaving.clone());
+    let beat = tokio::spawn(beat.in_current_span());
     let begun = Instant::now();
     let outcome = attempt(app, &record, token, &pulse).await;
     beat.abort();
     let settled = settle(app, &id, token, outcome, pulse.why(), record.attempts).await;
     match settled {
         Ok(after) => {
+            let (state, frames, seconds) = (after.state.name(), after.progress.frames_done, begun.elapsed().as_secs_f64());
+            tracing::info!(state, frames, seconds, "attempt ended");
             if after.state.is_final() {
                 metrics::histogram!("halfpipe_job_seconds").record(begun.elapsed().as_secs_f64());
                 metrics::counter!("halfpipe_frames_total").increment(if after.state == State::Complete {
@@ -243,14 +270,14 @@ async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>
         cancel: pulse.cancel.clone(),
         progress: Arc::new(move |progress| seen.show(progress)),
     };
-    let run = host.run(job);
+    let running = host.run(job);
     let report = match app.config.job_timeout {
-        Some(limit) => tokio::time::timeout(limit, run).await.map_err(|_| JobError {
+        Some(limit) => tokio::time::timeout(limit, running).await.map_err(|_| JobError {
             code: "failed".into(),
             message: format!("it took longer than the {} s that one job may take; give it a shorter clip", limit.as_secs()),
             passing: false,
         })?,
-        None => run.await,
+        None => running.await,
     }
     .map_err(|e| {
         let error = runtime_error(&e);

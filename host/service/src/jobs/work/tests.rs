@@ -247,7 +247,7 @@ fn only_folders_of_dead_processes_leave_the_spool() {
 
 #[test]
 fn a_lost_lease_outweighs_other_reasons() {
-    let pulse = Pulse::new();
+    let pulse = Pulse::new(Span::none());
     pulse.stop(Stopped::Asked);
     pulse.stop(Stopped::Leaving);
     assert_eq!(pulse.why(), Stopped::Asked);
