@@ -47,8 +47,7 @@ fn put_event(key: &str) -> String {
 
 #[test]
 fn two_hundred_messages_are_worked_on_once_though_a_worker_dies_and_some_come_twice() {
-    const JOBS: usize = 150;
-    const TWICE: usize = 50;
+    const JOBS: usize = 100;
     let yard = with_clip(20);
     let door = yard.front_door();
     let args = ["--lease", "8", "--hold", "8"];
@@ -56,7 +55,7 @@ fn two_hundred_messages_are_worked_on_once_though_a_worker_dies_and_some_come_tw
     first.until_ready();
     second.until_ready();
     let ids: Vec<String> = (0..JOBS).map(|_| ask(&door, "well_behaved")).collect();
-    for id in ids.iter().step_by(JOBS / TWICE) {
+    for id in &ids {
         yard.send(&json!({ "job": id }).to_string());
     }
     until("the first worker does nothing", &[&first], || first.metric("halfpipe_jobs_running") == Some(1.0));
@@ -258,6 +257,10 @@ fn what_waiting_does_not_mend_ends_the_worker_with_a_reason() {
     proxy.turn(Weather::Answer("403 Forbidden", denied));
     fails(&format!("http://{}/123456789012/jobs", proxy.address), "s3://videos", &endpoint, 4, "token has expired");
     fails(&yard.queue, "s3://videos", &format!("http://{}", proxy.address), 4, "access is denied");
+
+    let door = ["serve", "--listen", "127.0.0.1:0", "--store", "memory:", "--queue"];
+    let ran = common::Ran::from(yard.command().args(door).arg(yard.moto.queue("nowhere")).output().unwrap());
+    assert!(ran.code == Some(4) && ran.error().contains("/nowhere does not exist"), "{}", ran.stderr);
 
     // the same, told to a worker that works
     let worker = yard.worker(&["--patience", "1"]);

@@ -129,6 +129,23 @@ async fn messages_of_jobs_that_have_ended_lead_to_nothing() {
     assert_eq!((job.state, job.attempts, dead.waiting), (State::Cancelled, 0, 0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_in_a_queue_without_dead_letters_comes_back_more_and_more_slowly() {
+    let bench = Bench::new(Arc::new(MemoryStore::new()), |_| {});
+    let queue = Arc::new(MemoryQueue::new("jobs"));
+    queue.send("no message of ours", Duration::ZERO).await.unwrap();
+    let config = WorkerConfig { wait: SECOND, ..WorkerConfig::default() };
+    let leaving = CancellationToken::new();
+    let worker = Worker::new(Arc::clone(&bench.app), Arc::clone(&queue) as _, Arc::new(Status::default()), config, leaving.clone());
+    let worker = tokio::spawn(worker.run());
+    tokio::time::sleep(3 * SECOND).await;
+    leaving.cancel();
+    worker.await.unwrap().unwrap();
+    // after at least 1 s, then at least 2 s
+    let receives = queue.receive(1, 20 * SECOND, LONG).await.unwrap()[0].receives;
+    assert!((2..=4).contains(&receives), "{receives}");
+}
+
 #[test]
 fn a_named_job_is_taken_up_when_it_may_be() {
     let ledger = Ledger::new(Arc::new(MemoryStore::new()), "ledger/", LONG, 100);

@@ -3,8 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use halfpipe_store::{
     DirectoryStore, EmbeddedServer, Key, ObjectStore, PutMode, S3Config, S3Store, ServerCredentials, StoreError, UploadedPart, conformance,
 };
+use halfpipe_testkit::moto::Moto;
 
 const MIB: usize = 1 << 20;
 
@@ -51,48 +51,6 @@ impl Served {
     }
 }
 
-/// moto's server as a child process, with one bucket.
-struct Moto {
-    child: Child,
-    config: S3Config,
-}
-
-impl Moto {
-    fn start() -> Self {
-        let program = std::env::var_os("HALFPIPE_MOTO").map_or_else(default_moto, PathBuf::from);
-        assert!(program.is_file(), "there is no {}; run infra/local/moto.sh, or set HALFPIPE_MOTO to moto's server", program.display());
-        // the port is free until moto takes it a moment later; moto tells nobody which one it chose
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new(program)
-            .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let config = S3Config::new("videos", "below/here").at_endpoint(format!("http://{address}")).with_credentials("any", "any");
-        let mut moto = Self { child, config };
-        while TcpStream::connect(address).is_err() {
-            assert!(moto.child.try_wait().unwrap().is_none(), "moto's server ended at once; run it by hand to see why");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        curl(&["-X", "PUT", &format!("http://{address}/videos")]);
-        moto
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-fn default_moto() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"))).unwrap();
-    cache.join("halfpipe/moto/bin/moto_server")
-}
-
 /// Runs curl; gives the headers and body of the answer.
 fn curl(arguments: &[&str]) -> String {
     let output = Command::new("curl").args(["-sS", "-i", "--fail-with-body"]).args(arguments).output().expect("curl is not installed");
@@ -117,7 +75,9 @@ fn embedded_server_keeps_the_promises() {
 #[test]
 fn moto_keeps_the_promises() {
     let moto = Moto::start();
-    conformance::run(&S3Store::connect(moto.config.clone()).unwrap());
+    moto.make_bucket("videos");
+    let config = S3Config::new("videos", "below/here").at_endpoint(moto.endpoint()).with_credentials("any", "any");
+    conformance::run(&S3Store::connect(config).unwrap());
 }
 
 #[test]

@@ -142,10 +142,14 @@ impl Status {
         }
     }
 
+    /// Whether the queue gives a message out so many times and no more.
+    pub(super) fn has_limit(&self) -> bool {
+        self.most_receives.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether the queue will not give this message out again.
     pub(super) fn is_last(&self, message: &Message) -> bool {
-        let most = self.most_receives.load(Ordering::Relaxed);
-        most > 0 && message.receives >= most
+        self.has_limit() && message.receives >= self.most_receives.load(Ordering::Relaxed)
     }
 
     pub(super) fn received(&self, messages: &[Message]) {

@@ -259,7 +259,8 @@ impl Crew {
             tracing::warn!(message = message.id, receives = message.receives, reason, "a message failed; it comes again");
             metrics::counter!("halfpipe_messages_returned_total", "why" => "failed").increment(1);
             let doubled = FIRST.saturating_mul(1 << message.receives.saturating_sub(1).min(16)).min(LONGEST);
-            let after = after.unwrap_or_else(|| jittered(doubled));
+            // a queue without dead letters would give it out again and again
+            let after = after.filter(|after| self.status.has_limit() || !after.is_zero()).unwrap_or_else(|| jittered(doubled));
             return self.told(message, "given back", || self.queue.hold(message, after)).await;
         }
         tracing::error!(message = message.id, receives = message.receives, reason, "a message is given up and goes to the dead letters");
