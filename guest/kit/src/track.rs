@@ -24,6 +24,7 @@ mod person;
 mod schedule;
 mod tracker;
 
+pub use assignment::assign;
 pub use follow::{Followed, Follower, Sight};
 pub use observation::Observation;
 pub use schedule::{DetectorOptions, DetectorReason, DetectorSchedule};

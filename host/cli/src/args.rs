@@ -32,6 +32,10 @@ Exit codes:
 pub enum Command {
     /// Run a pipeline on a video
     Run(Box<RunArgs>),
+    /// Cut a long video into windows, to be worked on by many
+    Split(crate::split::SplitArgs),
+    /// Make one video and one pose file of the windows' parts
+    Join(Box<crate::join::JoinArgs>),
     /// Serve the HTTP API and work on the jobs it takes in
     Serve(Box<crate::serve::ServeArgs>),
     /// Take messages from a queue and work on the jobs they lead to
@@ -55,6 +59,7 @@ Examples:
   halfpipe run jump.mp4 -o overlay.mp4 --poses poses.jsonl --glb motion.glb --bvh motion.bvh
   halfpipe run jump.mov -o side.mp4 --layout side-by-side --opacity 0.8 --people 1
   halfpipe run jump.mp4 --poses poses.jsonl --from 2.5 --to 4        # data only, part of the clip
+  halfpipe run match.mp4 --window plan.json:3 -o out_3.mp4 --poses poses_3.jsonl   # see `halfpipe split`
   halfpipe run jump.mp4 -o out.mp4 --device cuda --renderer hardware  # fail rather than fall back
   halfpipe run jump.mp4 -o out.mp4 --pipeline my_pipeline.wasm --set speed=2 --json";
 
@@ -148,6 +153,9 @@ pub struct RunArgs {
     /// End of that part (not in it)
     #[arg(long, value_name = "SECONDS")]
     pub to: Option<f64>,
+    /// One window of a plan that `halfpipe split` made: the plan's file, `:`, and the window's number
+    #[arg(long, value_name = "PLAN:K", conflicts_with_all = ["from", "to"], value_parser = crate::split::window_of_plan)]
+    pub window: Option<(PathBuf, u32)>,
     /// Frames a batch: larger ones suit GPUs, smaller ones need less memory
     #[arg(long, default_value_t = BATCH, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub batch: u32,

@@ -9,12 +9,14 @@ mod bench;
 mod doctor;
 mod exit;
 mod guests;
+mod join;
 mod models;
 mod places;
 mod recipes;
 mod run;
 mod serve;
 mod signals;
+mod split;
 mod stores;
 mod summary;
 mod worker;
@@ -34,6 +36,8 @@ fn main() -> std::process::ExitCode {
     init_logging(cli.verbose, as_json);
     let outcome = match cli.command {
         Command::Run(args) => run::run(*args),
+        Command::Split(args) => split::split(&args),
+        Command::Join(args) => join::join(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Worker(args) => worker::worker(&args),
         Command::Doctor(args) => doctor::doctor(&args),

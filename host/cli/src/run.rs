@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::args::{LandmarksArg, LayoutArg, RunArgs};
 use crate::bar::Bar;
-use crate::{places, signals, summary};
+use crate::{places, signals, split, summary};
 
 /// Runs the job and prints its report.
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -39,10 +39,10 @@ async fn work(args: &RunArgs, bar: &Bar, cancel: &CancelToken) -> anyhow::Result
         // the commonest mistake deserves an answer before models are loaded
         halfpipe_media::probe(&halfpipe_media::Tools::find().map_err(RuntimeError::from)?, &args.input).map_err(RuntimeError::from)?;
     }
+    let window = window(args)?;
     let component = halfpipe_runtime::host::find_guest(&args.pipeline, &args.places.guests_dir()?)?;
     let host = places::host(&args.places, &args.devices, limits)?;
     let guest = host.load_guest(&component).await?;
-    let window = args.to.map(|to| Window::new(args.from, to)).transpose().map_err(|e| RuntimeError::BadInput(e.to_string()))?;
     let show = bar.clone();
     let job = Job {
         id: format!("run-{}", std::process::id()),
@@ -65,6 +65,14 @@ async fn work(args: &RunArgs, bar: &Bar, cancel: &CancelToken) -> anyhow::Result
         progress: std::sync::Arc::new(move |progress| show.show(progress)),
     };
     Ok(host.run(job).await?)
+}
+
+/// The part of the video to work on, where not all of it is wanted.
+fn window(args: &RunArgs) -> anyhow::Result<Option<Window>> {
+    if let Some((plan, index)) = &args.window {
+        return split::window(plan, *index, &args.input).map(Some);
+    }
+    Ok(args.to.map(|to| Window::new(args.from, to)).transpose().map_err(|e| RuntimeError::BadInput(e.to_string()))?)
 }
 
 /// The pipeline's options: what was given, nothing else, so that its own defaults hold.

@@ -19,9 +19,10 @@ use crate::accounting::GuestClock;
 use crate::bindings::halfpipe::job::types as wit;
 use crate::error::{FaultKind, RuntimeError};
 use crate::grants::{self, Grants, Staged, role};
-use crate::guest::Guest;
+use crate::guest::{Guest, hex};
 use crate::host::Host;
 use crate::limits::Limits;
+use crate::motion::{self, MotionFiles};
 use crate::progress::{Progress, Stage};
 use crate::report::{CopiedBytes, Counts, InputFacts, JobReport, OutputFacts, Provenance, SandboxFacts, Warning};
 use crate::sandbox::Sandbox;
@@ -245,9 +246,12 @@ impl Host {
     ///
     /// # Errors
     /// What went wrong and what to do about it; everything the job held is freed and no file is left behind.
-    pub async fn run(&self, job: Job) -> Result<JobReport, RuntimeError> {
+    pub async fn run(&self, mut job: Job) -> Result<JobReport, RuntimeError> {
         let begun = Instant::now();
         job.check()?;
+        if job.window.is_some_and(|w| w.part.is_some()) {
+            options::settle_for_part(&job.guest.description.options_schema, &mut job.options);
+        }
         let guest = &job.guest;
         options::check(&guest.description.options_schema, &job.options)
             .map_err(|message| RuntimeError::Options { guest: guest.description.name.clone(), message })?;
@@ -316,7 +320,11 @@ impl Host {
     ) -> Result<(JobState, wit::Report, Duration), RuntimeError> {
         let guest_fault = |message: String| RuntimeError::Guest { guest: job.guest.description.name.clone(), message };
         let roles: Vec<String> = grants.inputs.keys().chain(grants.outputs.keys()).cloned().collect();
-        let provenance = serde_json::to_string(&needs.provenance).map_err(|e| RuntimeError::Engine(e.to_string()))?;
+        let mut provenance = serde_json::to_value(&needs.provenance).map_err(|e| RuntimeError::Engine(e.to_string()))?;
+        if let Some(part) = job.window.and_then(|w| w.part) {
+            // what the parts of one plan must have in common, where a guest cannot know it
+            provenance["window"] = json!({ "plan": hex(&part.plan), "index": part.index, "quality": job.quality, "preset": job.preset });
+        }
         let state = JobState {
             shared: Some(Arc::new(self.shared.for_job())),
             id: job.id.clone(),
@@ -338,7 +346,8 @@ impl Host {
         let instance =
             job.guest.pre().instantiate_async(&mut store).await.map_err(|e| guest_fault(format!("cannot be started: {}", cause(&e))))?;
         let instantiate = started.elapsed();
-        let spec = wit::Spec { id: job.id.clone(), options: job.options.to_string(), batch: job.batch, roles, provenance };
+        let spec =
+            wit::Spec { id: job.id.clone(), options: job.options.to_string(), batch: job.batch, roles, provenance: provenance.to_string() };
         let run = instance.halfpipe_job_runner().call_run(&mut store, &spec);
         let result = guarded(run, &clock, &self.limits, &job.cancel).await;
         let state = store.into_data();
@@ -376,13 +385,16 @@ impl Host {
             return Err(lies(format!("reports {} frames drawn on where {} changed", report.frames_drawn, state.frames_drawn)));
         }
         let Some(staged) = state.grants.outputs.get(role::OUTPUT) else { return Ok(()) };
-        if staged.frames != Some(state.frames_read) {
+        // every frame that was read, or of a window of a plan its own
+        let pts = job.window.map_or(state.pts.as_slice(), |w| w.written(&state.pts));
+        let frames = pts.len() as u64;
+        if staged.frames != Some(frames) {
             let written = staged.frames.unwrap_or(0);
-            return Err(lies(format!("wrote {written} frames where {} were read", state.frames_read)));
+            return Err(lies(format!("wrote {written} frames where {frames} were read")));
         }
         let (Some(info), Some(size)) = (&state.input, staged.size) else { return Ok(()) };
-        let times = ExpectedTimes { time_base: info.format.time_base, pts: &state.pts };
-        let expect = Expect { frames: state.frames_read, size, times: Some(times) };
+        let times = ExpectedTimes { time_base: info.format.time_base, pts };
+        let expect = Expect { frames, size, times: Some(times) };
         state.stages.time("verify", state.frames_read, || halfpipe_media::verify(&self.shared.tools, &staged.path, expect))?;
         Ok(())
     }
@@ -400,7 +412,8 @@ impl Host {
         let rig = self.shared.body(body)?;
         let stages = state.stages.clone();
         let start = Instant::now();
-        let made = crate::motion::export(job, &rig, needs.provenance.licences.get(body).map_or("", String::as_str), &poses)?;
+        let files = MotionFiles { glb: job.outputs.glb.as_deref(), bvh: job.outputs.bvh.as_deref() };
+        let made = motion::export(files, &job.id, &rig, needs.provenance.licences.get(body).map_or("", String::as_str), &poses)?;
         stages.add("motion", start.elapsed(), state.frames_read);
         state.warnings.extend(made.warnings);
         state.grants.outputs.extend(made.staged);

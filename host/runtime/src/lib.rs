@@ -15,7 +15,7 @@ pub mod host;
 mod interfaces;
 pub mod job;
 pub mod limits;
-mod motion;
+pub mod motion;
 pub mod options;
 pub mod planner;
 pub mod precompiled;

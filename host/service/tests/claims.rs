@@ -79,6 +79,7 @@ fn submission() -> Submission {
             output_prefix: "results/a/".into(),
             options: serde_json::Map::new(),
             batch: 8,
+            window: None,
             outputs: Wanted::default(),
             metadata: std::collections::BTreeMap::new(),
             webhook: None,

@@ -126,6 +126,7 @@ fn spec() -> Spec {
         output_prefix: "results/a/".into(),
         options: Map::new(),
         batch: 8,
+        window: None,
         outputs: Wanted::default(),
         metadata: [("rider".to_owned(), "7".to_owned())].into(),
         webhook: None,

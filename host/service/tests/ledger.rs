@@ -22,6 +22,7 @@ fn submission(key: Option<&str>) -> Submission {
             output_prefix: "results/a/".into(),
             options: Map::new(),
             batch: 8,
+            window: None,
             outputs: Wanted::default(),
             metadata: [("rider".to_owned(), "7".to_owned())].into(),
             webhook: None,

@@ -6,7 +6,7 @@ use crate::repository::{Dependency, Member, assert_none, members, root};
 const LAYERS: &[&[&str]] = &[
     &["halfpipe-core", "halfpipe-kit"],
     &["halfpipe-media", "halfpipe-nn", "halfpipe-render", "halfpipe-store", "halfpipe-motion"],
-    &["halfpipe-queue"],
+    &["halfpipe-queue", "halfpipe-join"],
     &["halfpipe-runtime"],
     &["halfpipe-service"],
     &["halfpipe-cli", "halfpipe-lambda"],

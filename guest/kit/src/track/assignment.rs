@@ -2,7 +2,8 @@
 
 /// For each of `rows` the column it is paired with, at the lowest total cost. `costs` is row-major, `rows` x `columns`; pairs that cost
 /// `unmatched` or more are not made.
-pub(super) fn assign(costs: &[f64], rows: usize, columns: usize, unmatched: f64) -> Vec<Option<usize>> {
+#[must_use]
+pub fn assign(costs: &[f64], rows: usize, columns: usize, unmatched: f64) -> Vec<Option<usize>> {
     if rows > columns {
         let turned: Vec<f64> = (0..columns).flat_map(|c| (0..rows).map(move |r| costs[r * columns + c])).collect();
         let mut pairs = vec![None; rows];

@@ -258,6 +258,7 @@ async fn submit(app: &Arc<App>, host: &Host, event: &ObjectEvent, job: PlannedJo
         output_prefix: job.output_prefix,
         options: job.options,
         batch: Spec::BATCH,
+        window: None,
         outputs: Wanted::default(),
         metadata: std::collections::BTreeMap::new(),
         webhook: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
+use halfpipe_join::WindowPlan;
 use halfpipe_store::{Key, PutMode, StoreError};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -43,6 +44,10 @@ pub struct JobRequest {
     /// Kept for former clients; one model per device works on batches.
     #[schema(minimum = 1, maximum = 64)]
     pub num_workers: Option<i64>,
+    /// One window of a plan of `halfpipe split`: the plan's own object, as `jq .windows[K] plan.json` gives it. The overlay holds the
+    /// window's own frames, the poses all that it reads; `halfpipe join` makes one video of the windows' results.
+    #[schema(value_type = Option<Object>)]
+    pub window: Option<WindowPlan>,
     /// Which results; all where it is left out.
     #[schema(min_items = 1)]
     pub outputs: Option<Vec<OutputName>>,
@@ -75,6 +80,7 @@ struct Wishes {
     options: Map<String, Value>,
     batch_size: Option<i64>,
     num_workers: Option<i64>,
+    window: Option<WindowPlan>,
     outputs: Option<Vec<OutputName>>,
     metadata: BTreeMap<String, String>,
     webhook: Option<String>,
@@ -99,6 +105,8 @@ impl Wishes {
             options: options.unwrap_or_default(),
             batch_size: whole("batch_size")?,
             num_workers: whole("num_workers")?,
+            // a video that is sent along is sent whole, once for each window: windows are for videos in the store
+            window: None,
             outputs: given("outputs").map(outputs_of_text).transpose()?,
             metadata: metadata.unwrap_or_default(),
             webhook: given("webhook").map(str::to_owned),
@@ -154,6 +162,9 @@ async fn spec(app: &Arc<App>, wishes: Wishes, input: String, output_prefix: Stri
     }
     let pipeline = wishes.pipeline.unwrap_or_else(|| app.config.pipeline.clone());
     check_pipeline(app, &pipeline, &wishes.options).await?;
+    if let Some(fault) = wishes.window.as_ref().and_then(|w| w.window().err()) {
+        return Err(ApiError::bad_request("bad_window", format!("`window` is not one of a plan: {fault}")));
+    }
     Ok(Spec {
         pipeline,
         input,
@@ -162,6 +173,7 @@ async fn spec(app: &Arc<App>, wishes: Wishes, input: String, output_prefix: Stri
         output_prefix,
         options: wishes.options,
         batch,
+        window: wishes.window,
         outputs,
         metadata: wishes.metadata,
         webhook: wishes.webhook,
@@ -203,6 +215,7 @@ fn fingerprint(spec: &Spec, input: &str, output_prefix: &str) -> String {
         spec.pipeline,
         sorted(&Value::Object(spec.options.clone())),
         spec.batch,
+        spec.window,
         spec.outputs,
         spec.metadata,
         spec.webhook,
@@ -277,6 +290,7 @@ pub(super) async fn of_request(app: &Arc<App>, headers: &HeaderMap, request: Job
         options: request.options.unwrap_or_default(),
         batch_size: request.batch_size,
         num_workers: request.num_workers,
+        window: request.window,
         outputs: request.outputs,
         metadata: request.metadata.unwrap_or_default(),
         webhook: request.webhook,
@@ -347,6 +361,7 @@ mod tests {
             output_prefix: format!("results/{}/", new_id()),
             options,
             batch,
+            window: None,
             outputs: Wanted::default(),
             metadata: BTreeMap::new(),
             webhook: None,

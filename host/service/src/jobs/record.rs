@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use halfpipe_join::WindowPlan;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -84,6 +85,10 @@ pub struct Spec {
     pub options: Map<String, Value>,
     /// Frames a batch, 1 to 64.
     pub batch: u32,
+    /// One window of a plan of `halfpipe split`, where only that is to be worked on: as the plan has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub window: Option<WindowPlan>,
     /// Which results.
     #[serde(default)]
     pub outputs: Wanted,

@@ -239,6 +239,18 @@ async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>
             .await
             .map_err(|e| app_error(&e))??
     };
+    let window = match spec.window.clone() {
+        None => None,
+        Some(planned) => {
+            let file = input.clone();
+            let checked = app.blocking(move |_| Ok::<_, AppError>(planned.check_source(&file).map(|()| planned)));
+            let planned = checked
+                .await
+                .map_err(|e| app_error(&e))?
+                .map_err(|e| bad_input(e.to_string().replace(&input.display().to_string(), &spec.input)))?;
+            Some(planned.window().map_err(|e| bad_input(e.to_string()))?)
+        }
+    };
     pulse.stage("loading");
     let host = app.engines.wait().await.map_err(environment)?;
     let guest = app.shelf.get(&host, &spec.pipeline).await.map_err(|e| runtime_error(&e))?;
@@ -263,7 +275,7 @@ async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>
         outputs,
         options: Value::Object(spec.options.clone()),
         batch: spec.batch,
-        window: None,
+        window,
         quality: None,
         preset: None,
         lockstep: false,

@@ -112,6 +112,7 @@ fn spec() -> crate::jobs::Spec {
         outputs: crate::jobs::Wanted::default(),
         metadata: std::collections::BTreeMap::new(),
         webhook: None,
+        window: None,
     }
 }
 
