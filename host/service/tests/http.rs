@@ -467,13 +467,18 @@ async fn jobs_are_listed_in_pages_and_by_state() {
     let service = Service::new();
     let ids: Vec<String> = (0..3).map(|_| service.queue()).collect();
     service.app.ledger.cancel(&ids[1]).unwrap();
-    let first = service.get("/jobs?limit=2").await.json();
-    assert_eq!(first["jobs"].as_array().unwrap().len(), 2);
-    let rest = service.get(&format!("/jobs?limit=2&after={}", first["next"].as_str().unwrap())).await.json();
-    assert_eq!((rest["jobs"].as_array().unwrap().len(), rest["next"].is_null()), (1, true));
+    let oldest: Vec<&String> = ids.iter().collect();
+    let newest: Vec<&String> = ids.iter().rev().collect();
+    for (query, expected) in [("limit=2", &newest), ("limit=2&order=newest", &newest), ("limit=2&order=oldest", &oldest)] {
+        let first = service.get(&format!("/jobs?{query}")).await.json();
+        let rest = service.get(&format!("/jobs?{query}&after={}", first["next"].as_str().unwrap())).await.json();
+        assert_eq!((rest["jobs"].as_array().unwrap().len(), rest["next"].is_null()), (1, true), "{query}");
+        let listed = first["jobs"].as_array().unwrap().iter().chain(rest["jobs"].as_array().unwrap());
+        assert_eq!(listed.map(|job| job["id"].as_str().unwrap()).collect::<Vec<_>>(), *expected, "{query}");
+    }
     let cancelled = service.get("/jobs?state=cancelled").await.json();
     assert_eq!((cancelled["jobs"].as_array().unwrap().len(), &cancelled["jobs"][0]["id"]), (1, &json!(ids[1])));
-    for query in ["limit=0", "limit=201", "limit=x", "state=odd", "after=..", "unknown=1"] {
+    for query in ["order=best", "limit=0", "limit=201", "limit=x", "state=odd", "after=..", "unknown=1"] {
         assert_eq!(service.get(&format!("/jobs?{query}")).await.status, StatusCode::BAD_REQUEST, "{query}");
     }
 }

@@ -247,6 +247,48 @@ fn the_oldest_goes_first() {
     assert_eq!(ledger.list(Some(&ids[0]), 1).unwrap()[0].id, ids[1]);
 }
 
+/// An id as one made at a time, Unix milliseconds.
+fn id_of(ms: u64, number: u32) -> String {
+    format!("{ms:012x}70008000{number:012x}")
+}
+
+#[test]
+fn the_newest_are_listed_from_any_place_however_old_they_are() {
+    let ledger = memory(LONG);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let day = 24 * 3600 * 1000;
+    // bunches with gaps of all lengths between them, one of a clock that is ahead, and ids that tell no time
+    let mut ids = vec!["00000000-old-style".to_owned(), "zz-another-style".to_owned()];
+    for (age, number) in [(0, 5), (61_000, 1), (100 * 60_000, 7), (3 * day, 2), (400 * day, 3), (10_000 * day, 2)] {
+        ids.extend((0..number).map(|n| id_of(now - age, n)));
+    }
+    ids.push(id_of(now + 90_000, 0));
+    ids.sort_unstable();
+    for id in &ids {
+        ledger.submit(Submission { id: Some(id.clone()), ..submission(None) }).unwrap();
+    }
+    let newest: Vec<String> = ids.iter().rev().cloned().collect();
+    let listed = |before: Option<&str>, limit: usize| -> Vec<String> {
+        ledger.newest(before, limit).unwrap().into_iter().map(|record| record.id).collect()
+    };
+    assert_eq!(listed(None, 100), newest, "all");
+    for limit in [1, 2, 3, 7, 22, 23] {
+        assert_eq!(listed(None, limit), newest[..limit.min(newest.len())], "the first {limit}");
+        let mut paged = Vec::new();
+        let mut before: Option<String> = None;
+        loop {
+            let page = listed(before.as_deref(), limit);
+            assert!(page.len() <= limit);
+            let Some(last) = page.last() else { break };
+            before = Some(last.clone());
+            paged.extend(page);
+        }
+        assert_eq!(paged, newest, "in pages of {limit}");
+    }
+    assert_eq!(listed(Some("no-such-job-at-all"), 3), newest[1..4], "an id that does not exist is a place as well");
+    assert!(listed(Some(&ids[0]), 5).is_empty() && listed(None, 0).is_empty());
+}
+
 #[test]
 fn strange_records_harm_nobody_else() {
     let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new());

@@ -106,7 +106,10 @@ pub struct Listing {
     /// Most jobs of the answer, 50 where it is left out.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// Id after which to go on: `next` of the former answer.
+    /// Which jobs come first; the newest where it is left out.
+    #[param(inline)]
+    order: Option<Order>,
+    /// Id after which to go on in that order: `next` of the former answer.
     #[param(pattern = "^[A-Za-z0-9-]{8,64}$")]
     after: Option<String>,
     /// Only jobs in this state.
@@ -114,7 +117,18 @@ pub struct Listing {
     state: Option<JobState>,
 }
 
-/// Some jobs, oldest first.
+/// Which jobs come first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Those submitted last.
+    #[default]
+    Newest,
+    /// Those submitted first.
+    Oldest,
+}
+
+/// Some jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Jobs {
     /// The jobs.
@@ -123,7 +137,7 @@ pub struct Jobs {
     pub next: Option<String>,
 }
 
-/// Lists jobs, oldest first.
+/// Lists jobs, the newest first unless the order is asked for.
 #[utoipa::path(
     get, path = "/jobs", tag = "jobs", operation_id = "list_jobs", params(Listing),
     responses((status = 200, description = "The jobs", body = Jobs)),
@@ -136,13 +150,22 @@ pub async fn list(State(app): State<Arc<App>>, Query(asked): Query<Listing>) -> 
     if asked.after.as_deref().is_some_and(|id| !is_id(id)) {
         return Err(ApiError::bad_request("bad_after", "`after` must be a job's id, as `next` of the former answer gives it"));
     }
-    Ok(Json(app.blocking(move |app| page(app, limit, asked.after, asked.state)).await?))
+    Ok(Json(app.blocking(move |app| page(app, limit, asked.order.unwrap_or_default(), asked.after, asked.state)).await?))
 }
 
-fn page(app: &App, limit: usize, mut after: Option<String>, state: Option<JobState>) -> Result<Jobs, crate::jobs::LedgerError> {
+fn page(
+    app: &App,
+    limit: usize,
+    order: Order,
+    mut after: Option<String>,
+    state: Option<JobState>,
+) -> Result<Jobs, crate::jobs::LedgerError> {
     let (mut jobs, mut seen) = (Vec::new(), 0);
     loop {
-        let records = app.ledger.list(after.as_deref(), limit)?;
+        let records = match order {
+            Order::Newest => app.ledger.newest(after.as_deref(), limit)?,
+            Order::Oldest => app.ledger.list(after.as_deref(), limit)?,
+        };
         if records.is_empty() {
             return Ok(Jobs { jobs, next: None });
         }
