@@ -38,4 +38,4 @@ pub use progress::{Progress, Stage};
 pub use report::JobReport;
 pub use sandbox::Sandbox;
 pub use state::CancelToken;
-pub use warmup::Warmed;
+pub use warmup::{WarmRun, Warmed};

@@ -14,12 +14,14 @@ use tokio::sync::Notify;
 use crate::config::Config;
 use crate::engines::Engines;
 use crate::http::uploads::Presign;
-use crate::jobs::{Ledger, LedgerError, Record, Submission};
+use crate::jobs::{Ledger, LedgerError, Record, Spec, Submission};
 use crate::queue::{BackOff, job_message};
 use crate::shelf::{PlannerShelf, Shelf};
 
 /// How often a job is announced, over about an hour, before that is left to the ledger.
 const ANNOUNCEMENTS: u32 = 120;
+/// Batch sizes that models are run at beforehand: a single picture's, and that of jobs that say nothing else.
+const WARM_BATCHES: [usize; 2] = [1, Spec::BATCH as usize];
 
 /// Why the service did not start, or could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -141,8 +143,8 @@ impl App {
         host.needs(&guest, "{}").await
     }
 
-    /// Loads the default pipeline and its models as soon as the engines are there, and runs each model once, so that the first job
-    /// finds them ready. Gives each model's outcome; what failed is tried again by the job that needs it.
+    /// Loads the default pipeline and its models as soon as the engines are there, and runs each model at the batch sizes that jobs
+    /// use, so that the first job finds them ready. Gives each model's outcome; what failed is tried again by the job that needs it.
     ///
     /// # Errors
     /// [`AppError::Engines`], [`AppError::Runtime`] where there is no such pipeline.
@@ -150,7 +152,7 @@ impl App {
         let host = self.engines.wait().await.map_err(AppError::Engines)?;
         let mut outcomes = BTreeMap::new();
         for name in self.default_needs(&host).await? {
-            let outcome = host.warm(&name).await;
+            let outcome = host.warm(&name, &WARM_BATCHES).await;
             if let Err(error) = &outcome {
                 tracing::error!(model = name, %error, "a model of the default pipeline cannot be used");
             }

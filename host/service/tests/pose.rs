@@ -99,10 +99,15 @@ async fn health_tells_what_is_loaded_before_and_after_the_warm_up() {
     assert_eq!(warmed.status, 200, "{}", warmed.text());
     let warmed = warmed.json();
     let models = warmed["models"].as_object().unwrap();
-    assert!(
-        !models.is_empty() && models.values().all(|m| m["load_ms"].as_f64() > Some(0.0) && m["run_ms"].as_f64() > Some(0.0)),
-        "{warmed}"
-    );
+    assert!(!models.is_empty());
+    for (name, model) in models {
+        assert!(model["load_ms"].as_f64() > Some(0.0), "{warmed}");
+        let runs = model["runs"].as_array().unwrap();
+        assert!(runs.iter().all(|run| run["ms"].as_f64() > Some(0.0)), "{warmed}");
+        let batches: Vec<u64> = runs.iter().map(|run| run["batch"].as_u64().unwrap()).collect();
+        // pictures come alone, frames of a job by eight
+        assert_eq!(batches, [1, 8], "{name}: {warmed}");
+    }
 
     let after = bench.get("/health").await.json();
     assert_eq!((after["status"].clone(), after["ready"].clone()), (json!("ready"), json!(true)));

@@ -235,12 +235,21 @@ pub(crate) struct ModelReport {
     /// Milliseconds of loading; spent once, maybe before this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     load_ms: Option<f64>,
-    /// Milliseconds of a run on zeros, batch of one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run_ms: Option<f64>,
+    /// Runs on zeros, one for each batch size that jobs use; one where the model takes a single size.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    runs: Vec<WarmRunReport>,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// A run on zeros.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct WarmRunReport {
+    /// Size of the batch.
+    batch: usize,
+    /// Milliseconds.
+    ms: f64,
 }
 
 /// What /warmup answers.
@@ -256,7 +265,7 @@ pub(crate) struct Warmup {
     total_ms: f64,
 }
 
-/// Loads every model that the default pipeline needs and runs each once on zeros. Waits for the engines.
+/// Loads every model that the default pipeline needs and runs each on zeros at the batch sizes that jobs use. Waits for the engines.
 #[utoipa::path(get, path = "/warmup", tag = "health",
     responses((status = 200, body = Warmup), (status = 500, description = "Nothing was loaded", body = Warmup),
               (status = 503, description = "There are no engines, or no such pipeline")))]
@@ -270,10 +279,10 @@ pub(crate) async fn warmup(State(app): State<Arc<App>>) -> Result<(StatusCode, J
         Ok(warmed) => ModelReport {
             state: ModelState::Loaded,
             load_ms: Some(warmed.load_secs * 1e3),
-            run_ms: Some(warmed.run_secs * 1e3),
+            runs: warmed.runs.iter().map(|run| WarmRunReport { batch: run.batch, ms: run.secs * 1e3 }).collect(),
             error: None,
         },
-        Err(error) => ModelReport { state: ModelState::Failed, load_ms: None, run_ms: None, error: Some(error.to_string()) },
+        Err(error) => ModelReport { state: ModelState::Failed, load_ms: None, runs: Vec::new(), error: Some(error.to_string()) },
     };
     let models: BTreeMap<String, ModelReport> = warmed.into_iter().map(|(name, outcome)| (name, report(outcome))).collect();
     let loaded = models.values().filter(|m| m.state == ModelState::Loaded).count();
