@@ -181,6 +181,31 @@ fn the_log_has_a_span_a_job_and_a_span_a_batch() {
 }
 
 #[test]
+fn the_address_of_an_upload_outlives_its_server() {
+    let desk = Desk::new();
+    let clip = clips::test_pattern(&desk.path("clip.mp4"), "160x120", "30", 5, false);
+    let size = std::fs::metadata(&clip).unwrap().len();
+    let ask = json!({ "name": "clip.mp4", "size": size }).to_string();
+    let first = Server::start(&desk, &["--store", "shared", "--jobs", "0"]);
+    let second = Server::start(&desk, &["--store", "shared", "--jobs", "0", "--spool", "spool-2"]);
+    let addresses: Vec<String> = (0..2)
+        .map(|_| {
+            let made = first.curl(&["-H", "Content-Type: application/json", "-d", &ask], "/uploads").json();
+            made["url"].as_str().unwrap().strip_prefix(&first.base).unwrap().to_owned()
+        })
+        .collect();
+    first.kill();
+    let put = |server: &Server, address: &str| server.curl(&["-T", text(&clip)], address);
+    let taken = put(&second, &addresses[0]);
+    assert_eq!(taken.status, 201, "another server: {}", String::from_utf8_lossy(&taken.body));
+    let third = Server::start(&desk, &["--store", "shared", "--jobs", "0"]);
+    let taken = put(&third, &addresses[1]);
+    assert_eq!(taken.status, 201, "a later server: {}", String::from_utf8_lossy(&taken.body));
+    let elsewhere = Server::start(&desk, &["--store", "other", "--jobs", "0", "--spool", "spool-3"]);
+    assert_eq!(put(&elsewhere, &addresses[1]).status, 403, "another store's addresses are not taken");
+}
+
+#[test]
 fn every_track_has_its_motion_file() {
     let desk = Desk::new();
     let server = Server::start(&desk, &[]);

@@ -40,6 +40,9 @@ pub struct Config {
     pub bucket: Option<String>,
     /// What keys in that bucket begin with before those of the store: empty, or ending in `/`.
     pub bucket_prefix: String,
+    /// Signs the addresses of uploads; none for the store's own secret, else one derived from the webhook secret, else one drawn for
+    /// this process.
+    pub upload_secret: Option<[u8; 32]>,
     /// Signs webhooks (HMAC-SHA256); none refuses jobs that want one.
     pub webhook_secret: Option<String>,
     /// Whether webhooks may go to loopback and private addresses.
@@ -75,6 +78,7 @@ impl Config {
             planner: "planner".into(),
             bucket: None,
             bucket_prefix: String::new(),
+            upload_secret: None,
             webhook_secret: None,
             webhook_private: false,
         }

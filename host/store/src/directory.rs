@@ -3,12 +3,13 @@
 //! An object is a plain file at its key, so that files put there by hand are objects too and other programs can read them. What is
 //! not an object lies in `.halfpipe-store/`: `staging/` holds objects being written, each locked by its writer (opening the store
 //! removes those whose writer died), `locks/` holds 256 files that puts and deletes of a key lock (`flock`) while they compare and
-//! rename. Symbolic links are not followed.
+//! rename; beside them lie the secrets of [`ObjectStore::secret`], with mode 600. Symbolic links are not followed.
 //!
 //! The folder must be one file system with nanosecond timestamps and `flock` (ext4, XFS, Btrfs, tmpfs, overlay; NFS 4).
 
 mod listing;
 mod lock;
+mod secret;
 mod writer;
 
 use std::fs::{self, File, Metadata};
@@ -238,6 +239,11 @@ impl ObjectStore for DirectoryStore {
 
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         self.inner.find(key).ok().flatten().map(|(path, _)| path)
+    }
+
+    fn secret(&self, name: &str) -> Result<Option<[u8; 32]>, StoreError> {
+        let path = self.inner.reserved(name);
+        secret::shared(&path).map(Some).map_err(|source| StoreError::Open { store: self.inner.name.clone(), source })
     }
 }
 

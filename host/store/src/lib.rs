@@ -143,6 +143,16 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Where an existing object lies as a local file, for programs that need one (to read, never to change). None where the store
     /// is not local: copy the object then.
     fn local_path(&self, key: &Key) -> Option<PathBuf>;
+
+    /// 32 bytes that were drawn at random once and are kept with the store, out of reach of its objects' keys: what processes that
+    /// share the store sign with. `name`, a plain file name, tells one use from another. None where a store keeps no secrets.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] where it cannot be kept, or others could read it.
+    fn secret(&self, name: &str) -> Result<Option<[u8; 32]>, StoreError> {
+        let _ = name;
+        Ok(None)
+    }
 }
 
 /// What follows from the trait.

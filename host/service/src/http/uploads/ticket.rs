@@ -78,9 +78,13 @@ impl Ticket {
     }
 }
 
-/// What addresses are signed with: derived from the webhook secret where there is one, so that processes that share it take each
-/// other's addresses; else drawn at random for the life of this process.
+/// What addresses are signed with: the store's own secret where it keeps one, so that an address outlives this process and is taken
+/// by every process on the store; else derived from the webhook secret where there is one, so that processes that share it take
+/// each other's addresses; else drawn at random for the life of this process.
 fn secret(config: &Config) -> [u8; 32] {
+    if let Some(kept) = config.upload_secret {
+        return kept;
+    }
     static DRAWN: OnceLock<[u8; 32]> = OnceLock::new();
     let Some(shared) = &config.webhook_secret else {
         return *DRAWN.get_or_init(|| {
