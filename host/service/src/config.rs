@@ -30,6 +30,8 @@ pub struct Config {
     pub most_attempts: u32,
     /// Wait before the second attempt; doubled for each further one, with jitter.
     pub back_off: Duration,
+    /// Age at which an upload that no job has is removed.
+    pub orphan_age: Duration,
     /// Longest wall time of one job; none for any.
     pub job_timeout: Option<Duration>,
     /// Pipeline of jobs that name none.
@@ -73,6 +75,7 @@ impl Config {
             lease: Duration::from_secs(30),
             most_attempts: 3,
             back_off: Duration::from_secs(2),
+            orphan_age: Duration::from_secs(24 * 3600),
             job_timeout: None,
             pipeline: "overlay".into(),
             planner: "planner".into(),

@@ -4,6 +4,7 @@ mod batches;
 pub mod dispatcher;
 pub mod ledger;
 pub mod record;
+pub mod sweep;
 pub mod work;
 
 pub use dispatcher::{Dispatcher, DispatcherConfig};
