@@ -198,6 +198,18 @@ bench-overlap: build guests models clips ## The pipeline against running it one 
 bench-parts: models ## Benchmarks of single parts: image operations, and each network
 	$(CARGO) bench $(LOCKED) $(PRODUCT) $(ARGS)
 
+.PHONY: bench-service
+bench-service: ## Fifty short jobs on a real server, and how long a look at a status takes meanwhile
+	+@infra/local/phases.sh packages models clips guests build load-service
+
+.PHONY: load-service
+load-service:
+	$(CARGO) test $(LOCKED) --release $(PRODUCT) --test load -- --ignored --nocapture
+
+.PHONY: bench-uploads
+bench-uploads: models guests ## Two gibibytes through each door for uploads, and the server's memory (ten gigabytes of disk)
+	$(CARGO) test $(LOCKED) --release $(PRODUCT) --test large_uploads -- --ignored --nocapture --test-threads 1
+
 .PHONY: fmt
 fmt: ## Format the Rust sources
 	$(CARGO) fmt --all
