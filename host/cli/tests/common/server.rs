@@ -116,6 +116,30 @@ impl Server {
         }
     }
 
+    /// Waits until the models are loaded.
+    pub fn until_ready(&self) {
+        let begun = Instant::now();
+        while self.curl(&[], "/readyz").status != 200 {
+            assert!(begun.elapsed() < PATIENCE, "{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Forgets the most memory that the process had so far.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// Memory of the process that is in RAM, now and at most so far, KiB.
+    pub fn memory_kib(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
     /// kill -9, and waits for its end.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
