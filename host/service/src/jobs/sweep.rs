@@ -115,6 +115,7 @@ mod tests {
             output_prefix: format!("results/{id}/"),
             options: serde_json::Map::new(),
             batch: 8,
+            window: None,
             outputs: Wanted::default(),
             metadata: std::collections::BTreeMap::new(),
             webhook: None,
