@@ -18,6 +18,14 @@ struct Report {
     #[serde(default)]
     streams: Vec<Stream>,
     format: Option<Format>,
+    #[serde(default)]
+    packets: Vec<Packet>,
+}
+
+#[derive(Deserialize)]
+struct Packet {
+    stream_index: u32,
+    pts: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +54,7 @@ struct Stream {
     start_pts: Option<i64>,
     duration: Option<String>,
     nb_frames: Option<String>,
+    nb_read_packets: Option<String>,
     channels: Option<u32>,
     sample_rate: Option<String>,
     #[serde(default)]
@@ -78,18 +87,41 @@ impl Stream {
 /// [`MediaError::Truncated`], [`MediaError::NoVideoStream`] or [`MediaError::Unsupported`] for what the file is;
 /// [`MediaError::Io`] or [`MediaError::ToolMissing`] for what this machine lacks.
 pub fn probe(tools: &Tools, path: &Path) -> Result<VideoInfo, MediaError> {
+    read(path, &ask(tools, path, &["-show_format", "-show_streams"])?)
+}
+
+/// What a file holds, and the packets of its video stream: one each frame.
+pub(crate) struct Contents {
+    pub(crate) info: VideoInfo,
+    /// Number of packets.
+    pub(crate) packets: u64,
+    /// Their timestamps, in the order of the file; empty where they were not asked for.
+    pub(crate) pts: Vec<Option<i64>>,
+}
+
+/// [`probe`] that also reads the file to its end and counts packets.
+pub(crate) fn probe_packets(tools: &Tools, path: &Path, times: bool) -> Result<Contents, MediaError> {
+    let entries = if times { "format:stream:packet=stream_index,pts" } else { "format:stream" };
+    let report = ask(tools, path, &["-count_packets", "-show_entries", entries])?;
+    let info = read(path, &report)?;
+    let counted = report.streams.iter().find(|s| s.index == info.stream).and_then(|s| s.nb_read_packets.as_deref()?.parse().ok());
+    let pts = report.packets.iter().filter(|p| p.stream_index == info.stream).map(|p| p.pts).collect();
+    Ok(Contents { info, packets: counted.unwrap_or(0), pts })
+}
+
+fn ask(tools: &Tools, path: &Path, what: &[&str]) -> Result<Report, MediaError> {
     check_file(path)?;
     let mut args: Vec<std::ffi::OsString> =
-        ["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS].map(Into::into).into();
-    args.extend(["-of", "json", "-show_format", "-show_streams", "-i"].map(Into::into));
+        ["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-of", "json"].map(Into::into).into();
+    args.extend(what.iter().map(Into::into));
+    args.push("-i".into());
     args.push(file_url(path));
     let output = tools.ffprobe(args)?;
     if !output.status.success() {
         return Err(refusal(path, &String::from_utf8_lossy(&output.stderr)));
     }
-    let report: Report = serde_json::from_slice(&output.stdout)
-        .map_err(|e| MediaError::NotAVideo { path: path.to_owned(), cause: format!("ffprobe's answer makes no sense: {e}") })?;
-    read(path, &report)
+    serde_json::from_slice(&output.stdout)
+        .map_err(|e| MediaError::NotAVideo { path: path.to_owned(), cause: format!("ffprobe's answer makes no sense: {e}") })
 }
 
 fn check_file(path: &Path) -> Result<(), MediaError> {

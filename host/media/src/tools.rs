@@ -35,7 +35,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds both: the environment variables first, then beside this program, then `PATH`. Starts each once or twice.
+    /// Finds both: the environment variables first, then beside this program, then `PATH`. Starts each once.
     ///
     /// # Errors
     /// [`MediaError::ToolMissing`], [`MediaError::ToolTooOld`] or [`MediaError::ToolLacks`], saying what to install.
@@ -52,10 +52,17 @@ impl Tools {
     /// # Errors
     /// As [`Tools::find`].
     pub fn at(ffmpeg: &Path, ffprobe: &Path) -> Result<Self, MediaError> {
-        let ffmpeg_version = checked_version(ffmpeg, FFMPEG_VARIABLE)?;
-        let ffprobe_version = checked_version(ffprobe, FFPROBE_VARIABLE)?;
-        let help = run(ffmpeg, FFMPEG_VARIABLE, ["-hide_banner", "-h", "encoder=libx264"])?;
-        if !String::from_utf8_lossy(&help.stdout).contains("Encoder libx264") {
+        // each start takes a tenth of a second, most of it in the dynamic linker: one a program, side by side
+        let (help, version) = std::thread::scope(|scope| {
+            let version = scope.spawn(|| said(ffprobe, FFPROBE_VARIABLE, &["-version"]));
+            // behind its banner, which names the versions
+            let help = said(ffmpeg, FFMPEG_VARIABLE, &["-h", "encoder=libx264"]);
+            (help, version.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (help, version) = (help?, version?);
+        let ffmpeg_version = checked_version(ffmpeg, FFMPEG_VARIABLE, &help)?;
+        let ffprobe_version = checked_version(ffprobe, FFPROBE_VARIABLE, &version)?;
+        if !help.contains("Encoder libx264") {
             return Err(MediaError::ToolLacks { tool: ffmpeg.to_owned(), what: "the libx264 encoder", variable: FFMPEG_VARIABLE });
         }
         Ok(Self { ffmpeg: ffmpeg.to_owned(), ffprobe: ffprobe.to_owned(), ffmpeg_version, ffprobe_version })
@@ -98,24 +105,28 @@ fn run<S: AsRef<OsStr>>(tool: &Path, variable: &'static str, args: impl IntoIter
     })
 }
 
-fn checked_version(tool: &Path, variable: &'static str) -> Result<String, MediaError> {
-    let output = run(tool, variable, ["-version"])?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = release(&text).unwrap_or("unknown").to_owned();
-    match avutil(&text) {
+/// What a program prints, its messages first.
+fn said(tool: &Path, variable: &'static str, args: &[&str]) -> Result<String, MediaError> {
+    let output = run(tool, variable, args)?;
+    Ok(format!("{}\n{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout)))
+}
+
+fn checked_version(tool: &Path, variable: &'static str, text: &str) -> Result<String, MediaError> {
+    let version = release(text).unwrap_or("unknown").to_owned();
+    match avutil(text) {
         Some(found) if found >= MINIMUM_AVUTIL => Ok(version),
         _ => Err(MediaError::ToolTooOld { tool: tool.to_owned(), version, variable, minimum: MINIMUM_VERSION }),
     }
 }
 
-/// The word after `version` in the first line.
+/// The word after `version` in the first line that is not empty.
 fn release(text: &str) -> Option<&str> {
-    text.lines().next()?.split_whitespace().skip_while(|word| *word != "version").nth(1)
+    text.lines().find(|line| !line.trim().is_empty())?.split_whitespace().skip_while(|word| *word != "version").nth(1)
 }
 
 /// Major and minor number of the libavutil that the program runs with (the second of the two it prints).
 fn avutil(text: &str) -> Option<(u32, u32)> {
-    let line = text.lines().find_map(|line| line.strip_prefix("libavutil"))?;
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("libavutil"))?;
     let mut numbers = line.split('/').nth(1)?.split('.').map(|n| n.trim().parse().ok());
     Some((numbers.next()??, numbers.next()??))
 }

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use halfpipe_core::{Rational, Size};
-use serde::Deserialize;
 
 use crate::container::fault_of_mp4;
-use crate::tools::file_url;
-use crate::{Container, MediaError, Tools, probe};
+use crate::probe::{Contents, probe_packets};
+use crate::{Container, MediaError, Tools};
 
 /// What an output must be.
 #[derive(Debug, Clone, Copy)]
@@ -29,29 +28,11 @@ pub struct ExpectedTimes<'a> {
     pub pts: &'a [i64],
 }
 
-#[derive(Deserialize)]
-struct Report {
-    #[serde(default)]
-    packets: Vec<Packet>,
-    #[serde(default)]
-    streams: Vec<Count>,
-}
-
-#[derive(Deserialize)]
-struct Packet {
-    pts: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Count {
-    nb_read_packets: Option<String>,
-}
-
 /// Checks that the video at `path` opens, is H.264 in yuv420p of the right size, has exactly as many frames and, in MP4 and
 /// MOV, that its index comes first. Reads all of it, but decodes only its start.
 ///
 /// # Errors
-/// [`MediaError::Verify`] with the first difference; those of [`probe`] where it does not open.
+/// [`MediaError::Verify`] with the first difference; those of [`crate::probe`] where it does not open.
 pub fn verify(tools: &Tools, path: &Path, expect: Expect<'_>) -> Result<(), MediaError> {
     let wrong = |what: String| Err(MediaError::Verify { path: path.to_owned(), what });
     if Container::of(path)? != Container::Mkv
@@ -59,29 +40,17 @@ pub fn verify(tools: &Tools, path: &Path, expect: Expect<'_>) -> Result<(), Medi
     {
         return wrong(fault);
     }
-    let info = probe(tools, path)?;
+    let Contents { info, packets, mut pts } = probe_packets(tools, path, expect.times.is_some())?;
     if (info.codec.as_str(), info.pixel_format.as_str()) != ("h264", "yuv420p") {
         return wrong(format!("it is {} in {}, not h264 in yuv420p", info.codec, info.pixel_format));
     }
     if info.format.size != expect.size {
         return wrong(format!("its frames are {}, not {}", info.format.size, expect.size));
     }
-    let what = if expect.times.is_some() { "packet=pts:stream=nb_read_packets" } else { "stream=nb_read_packets" };
-    let stream = info.stream.to_string();
-    let mut args: Vec<std::ffi::OsString> = ["-v", "error", "-of", "json", "-count_packets", "-select_streams"].map(Into::into).into();
-    args.extend([stream.as_str(), "-show_entries", what, "-i"].map(Into::into));
-    args.push(file_url(path));
-    let output = tools.ffprobe(args)?;
-    let report: Option<Report> = serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success());
-    let Some(report) = report else {
-        return wrong(format!("its packets cannot be counted: {}", String::from_utf8_lossy(&output.stderr).trim()));
-    };
-    let counted = report.streams.first().and_then(|s| s.nb_read_packets.as_deref()?.parse::<u64>().ok()).unwrap_or(0);
-    if counted != expect.frames {
-        return wrong(format!("it has {counted} frames, not {}", expect.frames));
+    if packets != expect.frames {
+        return wrong(format!("it has {packets} frames, not {}", expect.frames));
     }
     if let Some(times) = expect.times {
-        let mut pts: Vec<Option<i64>> = report.packets.iter().map(|p| p.pts).collect();
         pts.sort_unstable();
         let ticks = info.format.time_base;
         let same = |found: &Option<i64>, pts: &i64| found.is_some_and(|found| ticks_from(*pts, times.time_base, ticks) == found);

@@ -66,7 +66,17 @@ impl FfmpegSource {
         if let Some(window) = options.window {
             window.check()?;
         }
-        let info = probe(tools, path)?;
+        Self::open_probed(tools, path, probe(tools, path)?, options)
+    }
+
+    /// [`open`](Self::open) for a file of which [`probe`] has told already, to spare another ffprobe.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_probed(tools: &Tools, path: &Path, info: VideoInfo, options: DecodeOptions) -> Result<Self, MediaError> {
+        if let Some(window) = options.window {
+            window.check()?;
+        }
         let not_started = |source: std::io::Error| MediaError::ToolMissing {
             tool: tools.ffmpeg.clone(),
             variable: FFMPEG_VARIABLE,
