@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Size, StageClock};
-use halfpipe_media::{Expect, ExpectedTimes, Window};
+use halfpipe_media::{Expect, ExpectedTimes, VideoInfo, Window};
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -116,6 +116,7 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         quality: None,
         preset: None,
         picture_bytes: 0,
+        probed: None,
         input: None,
         frames_read: 0,
         pts: Vec::new(),
@@ -264,7 +265,7 @@ impl Host {
         let load_seconds = loading.elapsed().as_secs_f64();
 
         let (started, cpu) = (Instant::now(), usage::cpu_secs());
-        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs, (probed.format.size, begun)).await?;
+        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs, (probed, begun)).await?;
         state.tell(Stage::Finishing, report.frames, Some(report.frames));
         self.verify(&job, &mut state, &report).await?;
         self.export_motion(&job, &mut state, &needs)?;
@@ -316,7 +317,7 @@ impl Host {
         job: &Job,
         grants: Grants,
         needs: &Needs,
-        (size, begun): (Size, Instant),
+        (probed, begun): (VideoInfo, Instant),
     ) -> Result<(JobState, wit::Report, Duration), RuntimeError> {
         let guest_fault = |message: String| RuntimeError::Guest { guest: job.guest.description.name.clone(), message };
         let roles: Vec<String> = grants.inputs.keys().chain(grants.outputs.keys()).cloned().collect();
@@ -331,7 +332,8 @@ impl Host {
             models: needs.names.clone(),
             grants,
             window: job.window,
-            picture_bytes: size.picture_bytes() as u64,
+            picture_bytes: probed.format.size.picture_bytes() as u64,
+            probed: Some(probed),
             begun,
             quality: job.quality,
             preset: job.preset.clone(),

@@ -109,6 +109,8 @@ pub struct JobState {
     pub preset: Option<String>,
     /// Bytes of one picture of the input.
     pub picture_bytes: u64,
+    /// What was found in the input before the guest started; taken when the guest opens it.
+    pub probed: Option<VideoInfo>,
     /// Facts of the opened input.
     pub input: Option<VideoInfo>,
     /// Frames read so far.

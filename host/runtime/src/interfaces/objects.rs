@@ -57,7 +57,12 @@ impl Host for JobState {
         let mut options = DecodeOptions::new(self.queue());
         options.window = self.window;
         options.clock = self.stages.clone();
-        let opened = FfmpegSource::open(&self.shared()?.tools, &path, options);
+        let shared = self.shared()?;
+        let probed = if wanted == role::INPUT { self.probed.take() } else { None };
+        let opened = match probed {
+            Some(info) => FfmpegSource::open_probed(&shared.tools, &path, info, options),
+            None => FfmpegSource::open(&shared.tools, &path, options),
+        };
         let source = self.blame(opened)?;
         if wanted == role::INPUT {
             self.input = Some(halfpipe_media::FrameSource::info(&source).clone());
