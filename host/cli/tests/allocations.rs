@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use halfpipe_nn::{Catalog, Device};
-use halfpipe_runtime::{CancelToken, Guest, Host, HostConfig, Job, Outputs};
+use halfpipe_runtime::{CancelToken, Guest, Host, HostConfig, Job, Outputs, Precompiled};
 use halfpipe_testkit::{clips, places};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
@@ -53,7 +53,11 @@ async fn spent(host: &Host, guest: &Arc<Guest>, folder: &Path, frames: u32) -> S
 #[test]
 fn a_frame_costs_few_allocations() {
     let folder = tempfile::tempdir().unwrap();
-    let config = HostConfig { device: Device::Cpu, ..HostConfig::new(Catalog::builtin().unwrap(), places::models()) };
+    let config = HostConfig {
+        device: Device::Cpu,
+        precompiled: Precompiled::default().with_cache(places::compiled()),
+        ..HostConfig::new(Catalog::builtin().unwrap(), places::models())
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (few, many) = runtime.block_on(async {
         let host = Host::start(config).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{Desk, text};
 use halfpipe_nn::{Catalog, Device};
-use halfpipe_runtime::{CancelToken, Host, HostConfig, Job, Outputs};
+use halfpipe_runtime::{CancelToken, Host, HostConfig, Job, Outputs, Precompiled};
 use halfpipe_testkit::places;
 
 #[test]
@@ -17,7 +17,11 @@ fn the_command_and_an_embedded_host_agree() {
     let desk = Desk::new();
     let input = places::clip("tfjs_pose_squats.mp4");
     let by_command = desk.report(&[text(&input), "--poses", "command.jsonl", "--set", "detector_sizes=[256]"]);
-    let config = HostConfig { device: Device::Cpu, ..HostConfig::new(Catalog::builtin().unwrap(), places::models()) };
+    let config = HostConfig {
+        device: Device::Cpu,
+        precompiled: Precompiled::default().with_cache(places::compiled()),
+        ..HostConfig::new(Catalog::builtin().unwrap(), places::models())
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let embedded = runtime.block_on(async {
         let host = Host::start(config).unwrap();

@@ -13,9 +13,9 @@ const REPEATS: u64 = 20;
 fn a_clip_twenty_times_as_long_needs_no_more() {
     let desk = Desk::new();
     let person = places::clip("intel_one_by_one_person.mp4");
-    // somebody walks through; small enough that thousands of frames take a minute
-    let cut =
-        ["-ss", "50", "-i", text(&person), "-vf", "scale=384:-2", "-frames:v", "300", "-c:v", "libx264", "-preset", "ultrafast", "-an"];
+    // somebody walks through and is gone, and nobody comes for as long again; small enough that thousands of frames take a minute
+    let filter = "trim=start=56:end=71,setpts=PTS-STARTPTS,tpad=stop_mode=clone:stop=150,scale=384:-2";
+    let cut = ["-i", text(&person), "-vf", filter, "-frames:v", "300", "-c:v", "libx264", "-preset", "ultrafast", "-an"];
     let short = clips::ffmpeg(&cut, &desk.path("short.mp4"));
     let again = (REPEATS - 1).to_string();
     let long = clips::ffmpeg(&["-stream_loop", &again, "-i", text(&short), "-c", "copy"], &desk.path("long.mp4"));
@@ -36,7 +36,7 @@ fn a_clip_twenty_times_as_long_needs_no_more() {
         ];
         let report = desk.report(&args);
         assert_eq!(report["counts"]["frames"], frames);
-        assert!(report["counts"]["people"].as_u64().unwrap() > frames / 2, "somebody must be drawn: {}", report["counts"]);
+        assert!(report["counts"]["people"].as_u64().unwrap() > frames / 4, "somebody must be drawn: {}", report["counts"]);
         report["peak_rss_bytes"].as_f64().unwrap()
     };
     let (once, often) = (peak(&short, 300), peak(&long, 300 * REPEATS));

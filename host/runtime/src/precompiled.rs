@@ -1,7 +1,7 @@
 //! Components compiled ahead of time: `.cwasm` files beside the program, so that a cold start does not wait for the compiler, and
 //! the user's cache of what was compiled before.
 //!
-//! A file is named after the sha256 of the component it was compiled from, and begins with one line of JSON ([`Label`]) that says
+//! A file is named after the sha256 of the component it was compiled from and the engine it is for, and begins with one line of JSON ([`Label`]) that says
 //! for which host and engine (wasmtime's version and settings), and what the sha256 of the machine code behind it is. It is used
 //! only where all of that holds and wasmtime finds its processor's features in it; anything else is told in the log, and the
 //! component is compiled as if the file were not there. Components can be exchanged as before: another component has another digest.
@@ -44,7 +44,7 @@ pub struct Label {
 }
 
 /// Compiled components that a cache keeps; the oldest go.
-const MOST_CACHED: usize = 16;
+const MOST_CACHED: usize = 32;
 
 /// Where compiled components are looked for, and kept.
 #[derive(Debug, Clone, Default)]
@@ -113,7 +113,7 @@ impl Precompiled {
 
 /// The compiled form in `folder` of the component with this digest, if there is one that fits.
 fn find(folder: &Path, engine: &Engine, sha256: &str) -> Option<Component> {
-    let path = folder.join(format!("{sha256}.cwasm"));
+    let path = folder.join(Label::new(engine, sha256).file_name());
     if !path.is_file() {
         return None;
     }
@@ -156,7 +156,7 @@ pub(crate) fn write(folder: &Path, engine: &Engine, path: &Path, bytes: &[u8]) -
     let code = engine.precompile_component(bytes).map_err(invalid)?;
     let sha256 = hex(&Sha256::digest(bytes));
     let label = Label { code: hex(&Sha256::digest(&code)), ..Label::new(engine, &sha256) };
-    let target = folder.join(format!("{sha256}.cwasm"));
+    let target = folder.join(label.file_name());
     let put = || {
         std::fs::create_dir_all(folder)?;
         let mut staged = tempfile::NamedTempFile::new_in(folder)?;
@@ -196,6 +196,10 @@ impl Label {
             component: sha256.into(),
             code: String::new(),
         }
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}-{}.cwasm", self.component, self.engine)
     }
 }
 

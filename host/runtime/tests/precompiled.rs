@@ -24,6 +24,10 @@ fn load_from(precompiled: Precompiled, component: &Path) -> Arc<Guest> {
     runtime.block_on(Guest::load(&sandbox, &limits(), component)).unwrap()
 }
 
+fn names(folder: &Path) -> Vec<String> {
+    std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+}
+
 /// A folder with the example guest compiled into it; and the file.
 fn compiled() -> (TempDir, PathBuf, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -38,7 +42,7 @@ fn what_was_compiled_ahead_is_used_and_says_the_same_of_itself() {
     let (folder, component, file) = compiled();
     let (quick, slow) = (load(folder.path(), &component), load(&folder.path().join("none"), &component));
     assert!(quick.precompiled && !slow.precompiled);
-    assert_eq!(file.file_name().unwrap().to_str().unwrap(), format!("{}.cwasm", quick.sha256));
+    assert!(file.file_name().unwrap().to_str().unwrap().starts_with(&quick.sha256));
     assert_eq!((&quick.sha256, quick.bytes, &quick.exports), (&slow.sha256, slow.bytes, &slow.exports));
     assert_eq!(
         (&quick.description.version, &quick.description.options_schema),
@@ -53,7 +57,7 @@ fn a_cache_is_filled_by_the_first_start_and_serves_the_second() {
     let start = || load_from(Precompiled::default().with_cache(cache.clone()), &places::guest("example"));
     let (first, second) = (start(), start());
     assert!(!first.precompiled && second.precompiled);
-    assert!(cache.join(format!("{}.cwasm", first.sha256)).is_file());
+    assert!(names(&cache).iter().any(|name| name.starts_with(&first.sha256)));
     // a cache that cannot be written to is no reason to fail
     let blocked = folder.path().join("file");
     std::fs::write(&blocked, "").unwrap();
@@ -63,13 +67,13 @@ fn a_cache_is_filled_by_the_first_start_and_serves_the_second() {
 #[test]
 fn a_cache_forgets_the_oldest() {
     let folder = TempDir::new().unwrap();
-    for i in 0..20 {
+    for i in 0..40 {
         std::fs::write(folder.path().join(format!("{i:064}.cwasm")), "old").unwrap();
     }
     let guest = load_from(Precompiled::default().with_cache(folder.path().to_owned()), &places::guest("example"));
-    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(left.len(), 16);
-    assert!(left.contains(&format!("{}.cwasm", guest.sha256)), "the newest stays");
+    let left = names(folder.path());
+    assert_eq!(left.len(), 32);
+    assert!(left.iter().any(|name| name.starts_with(&guest.sha256)), "the newest stays");
 }
 
 #[test]

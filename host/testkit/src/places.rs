@@ -43,6 +43,15 @@ pub fn guest(name: &str) -> PathBuf {
     file
 }
 
+/// The folder in which tests that embed the host keep compiled components, so that each is compiled once for all of them.
+///
+/// # Panics
+/// If the guests are missing.
+#[must_use]
+pub fn compiled() -> PathBuf {
+    guests().join("../compiled")
+}
+
 /// The user cache of this project.
 pub(crate) fn cache() -> PathBuf {
     let base =

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use halfpipe_nn::{Catalog, Device};
-use halfpipe_runtime::{CancelToken, Guest, Host, HostConfig, Job, JobReport, Limits, Outputs, RuntimeError};
+use halfpipe_runtime::{CancelToken, Guest, Host, HostConfig, Job, JobReport, Limits, Outputs, Precompiled, RuntimeError};
 use halfpipe_testkit::{clips, places};
 use serde_json::Value;
 
@@ -28,7 +28,12 @@ pub fn limits() -> Limits {
 pub fn host() -> &'static Host {
     static HOST: OnceLock<Host> = OnceLock::new();
     HOST.get_or_init(|| {
-        let config = HostConfig { device: Device::Cpu, limits: limits(), ..HostConfig::new(Catalog::builtin().unwrap(), places::models()) };
+        let config = HostConfig {
+            device: Device::Cpu,
+            limits: limits(),
+            precompiled: Precompiled::default().with_cache(places::compiled()),
+            ..HostConfig::new(Catalog::builtin().unwrap(), places::models())
+        };
         Host::start(config).unwrap()
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use halfpipe_nn::{Catalog, Device};
-use halfpipe_runtime::HostConfig;
+use halfpipe_runtime::{HostConfig, Precompiled};
 use halfpipe_service::{App, Config, Engines};
 use halfpipe_store::ObjectStore;
 use halfpipe_testkit::places;
@@ -50,8 +50,12 @@ impl Bench {
         let mut config = Config::new(spool.path().join("spool"), places::guests());
         config.disk_reserve_bytes = 1 << 20;
         change(&mut config);
-        let engines =
-            Engines::start(HostConfig { device: Device::Cpu, ..HostConfig::new(Catalog::builtin().unwrap(), places::models()) }).unwrap();
+        let engines = Engines::start(HostConfig {
+            device: Device::Cpu,
+            precompiled: Precompiled::default().with_cache(places::compiled()),
+            ..HostConfig::new(Catalog::builtin().unwrap(), places::models())
+        })
+        .unwrap();
         Self { app: App::new(config, store, engines).unwrap(), spool }
     }
 
