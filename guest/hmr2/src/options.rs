@@ -12,6 +12,8 @@ pub const SCHEMA: &str = include_str!("options.schema.json");
 const MOVENET: &str = "movenet_multipose";
 /// Its input sizes.
 const MOVENET_SIZES: [u32; 2] = [256, 512];
+/// Part of the threshold that is enough to go on being followed.
+const KEEP_PART: f32 = 1.0 / 3.0;
 /// A detection that scores this is believed at once, a weaker one when it has been seen three times running.
 const STRONG_SCORE: f32 = 0.5;
 
@@ -33,8 +35,10 @@ pub struct Options {
     pub detector: String,
     /// The detector looks at every such frame.
     pub detector_stride: u64,
-    /// Detections must score above this; none for the catalog's threshold.
+    /// Detections of somebody new must score above this; none for the catalog's threshold.
     pub detector_score: Option<f32>,
+    /// Those of somebody who is followed already need only this; none for a third of `detector_score`.
+    pub detector_keep_score: Option<f32>,
     /// Longer sides of the detector's inputs, pixels; none for its usual ones.
     pub detector_sizes: Vec<u32>,
     /// Most people to follow.
@@ -71,6 +75,7 @@ impl Default for Options {
             detector: MOVENET.into(),
             detector_stride: 1,
             detector_score: None,
+            detector_keep_score: None,
             detector_sizes: Vec::new(),
             people: 8,
             network: "hmr2".into(),
@@ -124,15 +129,26 @@ impl Options {
         }
     }
 
-    /// The tracker's part, with the detector's threshold in effect: its scores are what people are believed by.
-    pub fn track(&self, detector_score: f32) -> TrackOptions {
+    /// Fills in both thresholds, of which `usual` is the catalog's, and gives the lower one: what the detector is to report.
+    pub fn resolve_scores(&mut self, usual: f32) -> f32 {
+        let new = *self.detector_score.get_or_insert(usual);
+        let keep = self.detector_keep_score.get_or_insert(new * KEEP_PART);
+        *keep = keep.min(new);
+        *keep
+    }
+
+    /// The tracker's part: the detector's scores are what people are believed by. As in ByteTrack (Zhang et al. 2022), a weak detection
+    /// where somebody is expected carries them on, but makes nobody new. To be called after [`resolve_scores`](Self::resolve_scores).
+    pub fn track(&self) -> TrackOptions {
+        let defaults = TrackOptions::default();
+        let new_score = self.detector_score.unwrap_or(defaults.new_score);
         TrackOptions {
-            keep_score: detector_score,
-            new_score: detector_score,
-            strong_score: STRONG_SCORE.max(detector_score),
+            keep_score: self.detector_keep_score.unwrap_or(new_score),
+            new_score,
+            strong_score: STRONG_SCORE.max(new_score),
             max_lost: self.max_lost,
             max_people: self.people,
-            ..TrackOptions::default()
+            ..defaults
         }
     }
 }
@@ -169,10 +185,17 @@ mod tests {
     }
 
     #[test]
-    fn a_detection_above_its_threshold_is_never_too_weak_to_track() {
-        for score in [0.1, 0.3, 0.8] {
-            let track = Options::default().track(score);
-            assert!(track.keep_score <= score && track.new_score <= score && track.strong_score >= score);
-        }
+    fn thresholds_are_filled_in_and_in_order() {
+        let resolved = |json: &str| {
+            let mut options = Options::parse(json).unwrap();
+            let least = options.resolve_scores(0.3);
+            let track = options.track();
+            assert!(track.keep_score == least && least <= track.new_score && track.new_score <= track.strong_score, "{track:?}");
+            (options.detector_keep_score.unwrap(), options.detector_score.unwrap())
+        };
+        let (keep, new) = resolved("{}");
+        assert!(new == 0.3 && (keep - 0.1).abs() < 1e-6);
+        assert_eq!(resolved(r#"{"detector_score": 0.8, "detector_keep_score": 0.5}"#), (0.5, 0.8));
+        assert_eq!(resolved(r#"{"detector_score": 0.5, "detector_keep_score": 0.9}"#), (0.5, 0.5));
     }
 }

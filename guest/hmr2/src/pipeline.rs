@@ -59,8 +59,8 @@ pub fn run(job: &Spec, mut options: Options) -> Result<Report, Failure> {
         return Err(Failure::BadModel(needs));
     }
     let camera = hmr2::frame_camera(size.0, size.1);
-    let detector = Detector::new(&options.detector, &options.detector_sizes, options.detector_score)?;
-    options.detector_score = Some(detector.score);
+    let mut detector = Detector::new(&options.detector, &options.detector_sizes, options.detector_score)?;
+    detector.score = options.resolve_scores(detector.score);
     let settings = serde_json::to_string(&options).map_err(|e| Failure::Failed(e.to_string()))?;
     let parts = Parts {
         body: &options.body,
@@ -73,7 +73,7 @@ pub fn run(job: &Spec, mut options: Options) -> Result<Report, Failure> {
     };
     let header = header(job, &info, &parts)?;
     let mut flow = Flow {
-        follower: Follower::new(size, options.detector_stride, options.track(detector.score)),
+        follower: Follower::new(size, options.detector_stride, options.track()),
         detector,
         followed: Batches::default(),
         bodies: Bodies::new(&options, rig, camera)?,

@@ -324,6 +324,40 @@ fn somebody_out_of_sight_for_a_moment_is_interpolated_and_flagged() {
     }
 }
 
+/// In the air the detector sees the jumper only faintly, on every fourth frame at that.
+#[test]
+fn a_jumper_keeps_the_number_through_the_air() {
+    let desk = Desk::new();
+    let (clip, models) = (places::clip("sports2d_demo.mp4"), places::hmr2_fixture());
+    let args = [text(&clip), "--pipeline", "hmr2", "--models", text(&models), "--poses", "p.jsonl", "--set", "detector_stride=4"];
+    let report = desk.report(&args);
+    assert_eq!(report["counts"]["other"]["detector_frames"], 59.0, "every fourth of 230, and the last");
+    let mut tracks: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    for line in &poses(&desk.path("p.jsonl"))[1..] {
+        let index = line["index"].as_u64().unwrap();
+        for person in line["people"].as_array().unwrap() {
+            tracks.entry(person["track"].as_u64().unwrap()).or_insert((index, index)).1 = index;
+        }
+    }
+    assert!(tracks.values().any(|t| *t == (0, 229)), "the jumper, from the first frame to the last: {tracks:?}");
+    assert_eq!(report["counts"]["tracks"], 2, "the jumper and the walker: {tracks:?}");
+}
+
+#[test]
+fn without_people_the_video_goes_out_as_it_came() {
+    let desk = Desk::new();
+    let grey = ["-f", "lavfi", "-i", "color=gray:size=320x180:rate=30", "-frames:v", "20", "-c:v", "libx264", "-pix_fmt", "yuv420p"];
+    let (nobody, models) = (clips::ffmpeg(&grey, &desk.path("nobody.mp4")), places::hmr2_fixture());
+    let args = [text(&nobody), "--pipeline", "hmr2", "--models", text(&models), "-o", "o.mp4", "--poses", "p.jsonl"];
+    let report = desk.report(&args);
+    let counts = &report["counts"];
+    assert_eq!((&counts["people"], &counts["frames_drawn"], &counts["statuses"]["no_person"]), (&0.into(), &0.into(), &20.into()));
+    assert_eq!(counts["other"]["network_runs"], 0.0);
+    assert!(report["warnings"].as_array().unwrap().iter().any(|w| w["code"] == "no_person"), "{}", report["warnings"]);
+    assert_eq!(poses(&desk.path("p.jsonl")).len(), 21);
+    assert_eq!(clips::frame_times(&desk.path("o.mp4")), clips::frame_times(&nobody));
+}
+
 /// A small box right of the middle keeps the bodies of random weights inside of the picture.
 #[test]
 fn bodies_are_drawn_in_light_blue() {

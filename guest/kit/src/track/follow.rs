@@ -197,6 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn a_weak_sight_carries_somebody_on_and_makes_nobody_new() {
+        let options = TrackOptions { keep_score: 0.1, new_score: 0.3, strong_score: 0.5, ..TrackOptions::default() };
+        let mut follower = Follower::new(SIZE, 1, options);
+        let weak = |bbox: Rect| PersonBox { score: 0.12, bbox, keypoints: None };
+        for f in 0..60u64 {
+            let here = if f < 3 { walker(f) } else { weak(walker(f).bbox) };
+            let shadow = weak(Rect::new(500.0, 50.0, 540.0, 150.0));
+            let out = follower.push(f, f as f64 / 30.0, Some(vec![here, shadow]));
+            let [Followed { frame, tentative, .. }] = &out[..] else { panic!("{out:?}") };
+            assert_eq!((frame.people.len(), frame.people[0].id, tentative.len()), (1, 1, 0), "frame {f}");
+            assert_eq!(frame.people[0].confidence, if f < 3 { walker(f).score } else { 0.12 }, "it says how weak");
+        }
+        assert_eq!(follower.people(), 1);
+    }
+
+    #[test]
     fn a_doubtful_person_is_told_apart_and_an_end_is_told_in_its_frame() {
         let weak = |f: u64| PersonBox { score: 0.55, ..walker(f) };
         let mut follower = Follower::new(SIZE, 1, TrackOptions { strong_score: 0.9, max_lost: 0.1, ..TrackOptions::default() });
