@@ -10,4 +10,5 @@ mod contract;
 mod geometry;
 mod layouts;
 mod queue;
+mod raymond;
 mod scene;

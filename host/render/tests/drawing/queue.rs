@@ -53,8 +53,9 @@ fn work_that_nobody_waits_for_is_skipped() {
     let clock = StageClock::default();
     let other = lane.renderer(SIZE, look(0.6, 1)).unwrap().with_clock(clock.clone());
     let (resolver, blocked) = pending();
-    let first = draw_ball(&renderer, blocked);
-    drop(draw_ball(&other, ready()));
+    let first = draw_ball(&renderer, blocked.clone());
+    // it cannot start before it is dropped
+    drop(draw_ball(&other, blocked));
     resolver.resolve(vec![Arc::new(Picture::filled(SIZE, [90, 128, 128]))]);
     assert!(coverage(&first)[0] > 100);
     block_on(lane.self_test()).unwrap();
