@@ -79,7 +79,8 @@ class Bench:
         if not self.demo.exists():
             raise Failure(f"{self.demo} is missing; run `make clips`")
         self.makers = json.loads((fixtures / "tfjs_pose_squats.full.json").read_text(encoding="utf-8"))
-        self.report = {"schema": "halfpipe.bench/2", "quick": args.quick, "machine": self.machine(cores), "versions": self.versions()}
+        facts = {"machine": self.machine(cores), "versions": self.versions()}
+        self.report = {"schema": "halfpipe.bench/2", "quick": args.quick, **facts, "failures": {}}
         self.pages = []
 
     def machine(self, cores):
@@ -101,12 +102,19 @@ class Bench:
                 continue
             begun = time.monotonic()
             print(f"[bench] {part}", flush=True)
-            self.report[part], text = getattr(self, part)()
+            try:
+                self.report[part], text = getattr(self, part)()
+            except Failure as e:
+                # the other parts are worth having
+                text = f"{part} failed: {e}"
+                self.report["failures"][part] = str(e)
             print(f"\n{text}\n\n[bench] {part} took {time.monotonic() - begun:.0f} s\n", flush=True)
             self.pages.append(text)
             self.write()
         print(summary.text(self.report), flush=True)
         print(f"\n[bench] written: {self.args.output / 'bench.json'}, {self.args.output / 'bench.md'}", flush=True)
+        if failed := self.report["failures"]:
+            raise Failure(f"no figures of {', '.join(failed)}: {'; '.join(failed.values())}")
 
     def write(self):
         self.args.output.mkdir(parents=True, exist_ok=True)

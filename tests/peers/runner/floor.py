@@ -21,22 +21,23 @@ def compare(desk, clip, rounds):
     runs = []
     for _ in range(rounds):
         _, report, files = desk.run(clip, name="floor")
-        parts = {"decode": _decode(clip), "inferences": _inferences(desk, report), "drawing": _drawing(desk, files), "encode": _encode(files["video"], report)}
+        parts = {"decode": decode(clip), "inferences": _inferences(desk, report), "drawing": _drawing(desk, files), "encode": encode(files["video"], report)}
         runs.append((report, parts))
     return {"clip": clip.name, **facts, "rounds": rounds, "target": TARGET, **_figures(runs, desk.cores)}
 
 
-def _decode(clip):
+def decode(clip):
     """To the pictures Halfpipe reads."""
     return measure(["ffmpeg", "-loglevel", "error", "-y", "-i", clip, "-map", "0:v:0", "-pix_fmt", "yuv420p", "-f", "rawvideo", "/dev/null"]).cpu_seconds
 
 
-def _encode(video, report):
+def encode(video, report):
     """What Halfpipe wrote, encoded once more: decoding and encoding less decoding."""
+    # what a job leaves open is the default of host/media (EncodeOptions)
     settings = report["settings"]
     codec = ["-c:v", "libx264", "-preset", settings["preset"] or "veryfast", "-crf", str(settings["quality"] or 20)]
     both = measure(["ffmpeg", "-loglevel", "error", "-y", "-i", video, "-an", *codec, "-f", "mp4", "/dev/null"]).cpu_seconds
-    return max(both - _decode(video), 0.0)
+    return max(both - decode(video), 0.0)
 
 
 def _drawing(desk, files):

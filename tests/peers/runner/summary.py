@@ -47,7 +47,7 @@ def _targets(report):
         add(f"frames/s, {frames[1]:,} frames over {frames[0]}", f"at least {1 - length['target']:g}", ranged(length["long_over_short"], 2))
         most = list(grown["people"]["people"].items())[-1]
         cost = f"{most[1]['cpu_ms_per_frame']['median']:.0f} of {most[1]['explained_cpu_ms_per_frame']:.0f}"
-        add(f"CPU-ms a frame with {most[0]} people, of what the stages of one explain", "at most as much", cost)
+        add(f"CPU-ms a frame with {most[0]} people, of what one person and a fuller picture explain", "at most as much", cost)
     if memory := report.get("memory"):
         frames, targets = memory["frames"], memory["targets"]
         add(f"peak memory, {frames[1]:,} frames over {frames[0]}", f"at most {targets['long_over_short']:g}", f"{memory['long_over_short']:.2f}")

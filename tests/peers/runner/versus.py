@@ -103,12 +103,10 @@ def _run(desk, clip, contestant, facts):
 
 
 def _figures(runs):
-    """Spreads over the rounds. What was found is the same in each, or the figures are of different work."""
-    if any(run["found"] != runs[0]["found"] for run in runs):
-        # a pool's order is not fixed, but its results are: every frame is worked on by itself
-        raise Failure(f"one contestant found different things in different rounds: {[run['found'] for run in runs]}")
+    """Spreads over the rounds, and what was found in the first; `repeatable` says whether the others found the same."""
     names = ("wall_seconds", "frames_per_second", "cpu_ms_per_frame", "peak_rss_bytes", "load_average")
-    return {**{name: spread(run[name] for run in runs) for name in names}, **runs[0]["found"]}
+    found = runs[0]["found"]
+    return {**{name: spread(run[name] for run in runs) for name in names}, **found, "repeatable": all(run["found"] == found for run in runs)}
 
 
 def _ratios(runs):
@@ -143,13 +141,14 @@ def text(result):
                 ranged(f["frames_per_second"], 2),
                 ranged(f["cpu_ms_per_frame"], 0),
                 mib(f["peak_rss_bytes"]["highest"]),
-                f["people"],
+                f"{f['people']}{'' if f['repeatable'] else ' (varies)'}",
+                "-" if f["tracks"] is None else f["tracks"],
                 f["frames_drawn"],
                 f"{inferences['detector']} + {inferences['landmarks']}" if inferences else "its own",
             ]
         )
     head = f"{result['clip']}: {result['width']}x{result['height']}, {result['frames']} frames, {result['rounds']} rounds, median (lowest to highest)"
-    heads = ["", "frames/s", "CPU-ms a frame", "peak RSS, MiB", "bodies", "frames drawn", "inferences"]
+    heads = ["", "frames/s", "CPU-ms a frame", "peak RSS, MiB", "bodies", "tracks", "frames drawn", "inferences"]
     parts = [head, table(heads, rows)]
     if result["ratios"]:
         rows = [
