@@ -4,7 +4,8 @@
 //! Presigned addresses and S3 clients on a machine without S3, and tests. It knows one bucket and the operations that
 //! [`crate::S3Store`] and presigned addresses need; everything else is answered with `NotImplemented`. Of an object it keeps the
 //! bytes only: a content type is accepted and forgotten, metadata of users are refused. Bodies are compared with the
-//! `x-amz-checksum-*` headers and trailers that come with them; `Content-MD5` is not looked at.
+//! `x-amz-checksum-*` headers and trailers that come with them; `Content-MD5` is not looked at. Browsers may use it from the origins
+//! that it is told.
 //!
 //! # What it rests on
 //! The protocol (parsing, signatures, answers) is the crate s3s; the objects lie in a [`crate::DirectoryStore`], not in s3s's own
@@ -16,6 +17,7 @@
 //! `FOLDER/BUCKET/` holds the objects as plain files, `FOLDER/.uploads/` the parts of uploads that are not complete; both outlive the
 //! server.
 
+mod browsers;
 mod bucket;
 mod conditions;
 mod digests;
@@ -33,11 +35,13 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::validation::{AwsNameValidation, NameValidation};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tower_http::cors::Cors;
 
 use crate::{S3Config, StoreError};
 
@@ -83,6 +87,20 @@ impl EmbeddedServer {
     /// [`StoreError::Settings`] where the bucket's name is not allowed or a credential is empty; [`StoreError::Open`] where the folder
     /// cannot be used, the address is taken or threads cannot be started.
     pub fn start(folder: &Path, bucket: &str, address: SocketAddr, credentials: ServerCredentials) -> Result<Self, StoreError> {
+        Self::start_for_browsers(folder, bucket, address, credentials, &[])
+    }
+
+    /// As [`EmbeddedServer::start`]; pages of these origins (`*` for any) may use presigned addresses from a browser, to put and to get.
+    ///
+    /// # Errors
+    /// As [`EmbeddedServer::start`]; [`StoreError::Settings`] where an origin cannot stand in a header.
+    pub fn start_for_browsers(
+        folder: &Path,
+        bucket: &str,
+        address: SocketAddr,
+        credentials: ServerCredentials,
+        origins: &[String],
+    ) -> Result<Self, StoreError> {
         let store = format!("embedded server for {}", folder.display());
         if !AwsNameValidation::new().validate_bucket_name(bucket) {
             let rule = format!("{bucket:?} is no bucket name; use 3 to 63 lowercase letters, digits, dots and hyphens");
@@ -94,7 +112,10 @@ impl EmbeddedServer {
         let service = {
             let mut builder = S3ServiceBuilder::new(bucket::Bucket::open(folder, bucket)?);
             builder.set_auth(SimpleAuth::from_single(credentials.access_key.clone(), credentials.secret.clone()));
-            builder.build()
+            browsers::admit(builder.build(), origins).map_err(|origin| StoreError::Settings {
+                store: store.clone(),
+                rule: format!("{origin:?} is no origin; give one such as https://app.example, or *"),
+            })?
         };
         let failed =
             |what: String| move |e: io::Error| StoreError::Open { store, source: io::Error::new(e.kind(), format!("{what}: {e}")) };
@@ -159,7 +180,7 @@ impl fmt::Debug for EmbeddedServer {
     }
 }
 
-async fn serve(listener: tokio::net::TcpListener, service: S3Service, mut told: oneshot::Receiver<()>) {
+async fn serve(listener: tokio::net::TcpListener, service: Cors<S3Service>, mut told: oneshot::Receiver<()>) {
     let http = auto::Builder::new(TokioExecutor::new());
     let graceful = GracefulShutdown::new();
     loop {
@@ -180,7 +201,8 @@ async fn serve(listener: tokio::net::TcpListener, service: S3Service, mut told: 
             tracing::debug!(%error, "a connection that ended at once");
             continue;
         }
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service.clone()).into_owned());
+        let connection =
+            graceful.watch(http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(service.clone())).into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error, "a connection to the embedded server broke");

@@ -285,3 +285,58 @@ fn presigned_parts_become_an_object() {
     assert_eq!(served.uploads(), Vec::<String>::new());
     assert!(store.presign_part(&key("other"), &upload, 0, Duration::from_secs(60)).is_err());
 }
+
+/// Asks as a browser does for a page of `origin`; gives headers and body whatever the status is.
+fn browse(origin: &str, arguments: &[&str]) -> String {
+    let origin = format!("Origin: {origin}");
+    let output =
+        Command::new("curl").args(["-sS", "-i", "-H", "Expect:", "-H", &origin]).args(arguments).output().expect("curl is not installed");
+    String::from_utf8_lossy(&output.stdout).to_ascii_lowercase()
+}
+
+#[test]
+fn pages_of_allowed_origins_use_presigned_addresses() {
+    const FRIEND: &str = "https://app.example";
+    let folder = tempfile::tempdir().unwrap();
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let start = |origins: &[String]| EmbeddedServer::start_for_browsers(folder.path(), "videos", anywhere, credentials(), origins);
+    let source = folder.path().join("clip.mp4");
+    std::fs::write(&source, b"video").unwrap();
+    let put = ["-T", source.to_str().unwrap(), "-H", "Content-Type: video/mp4"];
+    let preflight =
+        ["-X", "OPTIONS", "-H", "Access-Control-Request-Method: PUT", "-H", "Access-Control-Request-Headers: content-type,x-amz-meta-a"];
+
+    let server = start(&[FRIEND.into(), "https://other.example".into()]).unwrap();
+    let store = S3Store::connect(server.config("in")).unwrap();
+    let url = store.presign_put(&key("clip.mp4"), Duration::from_secs(60), Some("video/mp4")).unwrap();
+    let allowed = browse(FRIEND, &[&preflight[..], &[&url]].concat());
+    assert!(allowed.starts_with("http/1.1 200"), "{allowed}");
+    assert_eq!(header(&allowed, "access-control-allow-origin:"), FRIEND, "{allowed}");
+    assert!(header(&allowed, "access-control-allow-methods:").contains("put"), "{allowed}");
+    assert_eq!(header(&allowed, "access-control-allow-headers:"), "content-type,x-amz-meta-a", "{allowed}");
+    assert!(matches!(store.head(&key("clip.mp4")), Err(StoreError::NotFound { .. })), "a preflight puts nothing");
+    let stranger = browse("https://evil.example", &[&preflight[..], &[&url]].concat());
+    assert!(!stranger.contains("access-control-allow-origin:"), "{stranger}");
+
+    let sent = browse(FRIEND, &[&put[..], &[&url]].concat());
+    assert!(sent.starts_with("http/1.1 200"), "{sent}");
+    assert_eq!(header(&sent, "access-control-allow-origin:"), FRIEND, "{sent}");
+    assert!(header(&sent, "access-control-expose-headers:").contains("etag") && sent.contains("\netag:"), "{sent}");
+    assert_eq!(as_dyn(&store).read(&key("clip.mp4"), 9).unwrap().0, b"video");
+    // a page is told why it failed, too
+    let forged = browse(FRIEND, &[&put[..], &[&url.replace("clip.mp4", "other.mp4")]].concat());
+    assert!(forged.starts_with("http/1.1 403"), "{forged}");
+    assert_eq!(header(&forged, "access-control-allow-origin:"), FRIEND, "{forged}");
+    drop(server);
+
+    let server = start(&[]).unwrap();
+    let url = S3Store::connect(server.config("in")).unwrap().presign_put(&key("a"), Duration::from_secs(60), None).unwrap();
+    let closed = browse(FRIEND, &[&preflight[..], &[&url]].concat());
+    assert!(!closed.contains("access-control-allow"), "{closed}");
+    drop(server);
+
+    let server = start(&["*".into()]).unwrap();
+    let url = S3Store::connect(server.config("in")).unwrap().presign_put(&key("a"), Duration::from_secs(60), None).unwrap();
+    assert_eq!(header(&browse("https://any.example", &[&preflight[..], &[&url]].concat()), "access-control-allow-origin:"), "*");
+    assert!(matches!(start(&["a\nb".into()]), Err(StoreError::Settings { .. })));
+}
