@@ -9,10 +9,10 @@ use anyhow::Context;
 use clap::Args;
 use halfpipe_queue::{SqsConfig, SqsQueue};
 use halfpipe_runtime::{Limits, RuntimeError};
-use halfpipe_service::jobs::ledger::new_id;
+use halfpipe_service::jobs::ledger::hex;
 use halfpipe_service::jobs::{Dispatcher, DispatcherConfig};
 use halfpipe_service::{App, Config, Engines, http, server};
-use halfpipe_store::{EmbeddedServer, ServerCredentials};
+use halfpipe_store::{DirectoryStore, EmbeddedServer, ObjectStore, ServerCredentials};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Devices, Places};
@@ -52,7 +52,7 @@ pub struct ServeArgs {
     /// Access key of the S3 server of its own, for clients that use it directly [default: halfpipe]
     #[arg(long, env = "HALFPIPE_S3_ACCESS_KEY", value_name = "TEXT", conflicts_with = "store", requires = "s3_secret")]
     pub s3_access_key: Option<String>,
-    /// Its secret [default: a random one, so that clients use presigned addresses only]
+    /// Its secret [default: one that is drawn and kept in the folder, so that clients use presigned addresses only]
     #[arg(long, env = "HALFPIPE_S3_SECRET", value_name = "TEXT", conflicts_with = "store", hide_env_values = true)]
     pub s3_secret: Option<String>,
     /// Folder of the S3 server of its own
@@ -132,15 +132,21 @@ struct Shelter {
     server: Option<EmbeddedServer>,
 }
 
+/// The folder behind the S3 server of its own.
+fn own_folder(args: &ServeArgs) -> anyhow::Result<DirectoryStore> {
+    Ok(DirectoryStore::open(args.data.join(OWN_BUCKET))?)
+}
+
 fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
     match args.store.as_deref() {
         None => {
+            // kept with the folder, so that addresses that were signed outlive this process
+            let drawn = own_folder(args)?.secret("s3-server")?.map(|secret| hex(&secret));
             let credentials = ServerCredentials {
                 access_key: args.s3_access_key.clone().unwrap_or_else(|| "halfpipe".into()),
-                // nobody but this process signs where nobody else was given a secret
-                secret: args.s3_secret.clone().unwrap_or_else(|| new_id() + &new_id()),
+                secret: args.s3_secret.clone().or(drawn).context("the folder keeps no secret; give --s3-secret")?,
             };
-            let server = EmbeddedServer::start(&args.data, OWN_BUCKET, args.s3_listen, credentials)?;
+            let server = EmbeddedServer::start_for_browsers(&args.data, OWN_BUCKET, args.s3_listen, credentials, &args.cors_origins)?;
             let place = Place::Bucket(server.config(""));
             Ok(Shelter { opened: place.open()?, place, server: Some(server) })
         }
@@ -235,6 +241,7 @@ fn config(args: &ServeArgs) -> anyhow::Result<Config> {
         planner: args.planner.clone(),
         webhook_secret: args.webhook_secret.clone(),
         webhook_private: args.webhook_private,
+        upload_secret: if args.store.is_none() { own_folder(args)?.secret(Config::UPLOAD_SECRET)? } else { None },
         ..Config::new(spool, args.places.guests_dir()?)
     })
 }

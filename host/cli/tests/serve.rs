@@ -206,6 +206,44 @@ fn the_address_of_an_upload_outlives_its_server() {
 }
 
 #[test]
+fn addresses_that_the_embedded_store_signed_outlive_it_and_work_in_browsers() {
+    const PAGE: &str = "https://app.example";
+    let desk = Desk::new();
+    let clip = clips::test_pattern(&desk.path("clip.mp4"), "160x120", "30", 5, false);
+    let size = std::fs::metadata(&clip).unwrap().len();
+    let args = |s3: &'static str| ["--jobs", "0", "--cors-origin", PAGE, "--s3-listen", s3];
+    let first = Server::start(&desk, &args("127.0.0.1:0"));
+    let ask = |multipart: bool| {
+        let ask = json!({ "name": "clip.mp4", "size": size, "multipart": multipart }).to_string();
+        first.curl(&["-H", "Content-Type: application/json", "-d", &ask], "/uploads").json()
+    };
+    let (whole, parts) = (ask(false), ask(true));
+    let complete = parts["complete_url"].as_str().unwrap().strip_prefix(&first.base).unwrap().to_owned();
+    // a presigned address holds the port
+    let s3 = first.s3.clone().unwrap().replace("http://", "");
+    first.kill();
+    let second = Server::start(&desk, &args(s3.leak()));
+
+    let url = whole["url"].as_str().unwrap();
+    let origin = format!("Origin: {PAGE}");
+    let preflight = curl(&["-X", "OPTIONS", "-H", &origin, "-H", "Access-Control-Request-Method: PUT"], url);
+    assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (200, Some(PAGE)), "{}", preflight.headers);
+    let put = curl(&["-T", text(&clip), "-H", &origin], url);
+    assert_eq!((put.status, put.header("access-control-allow-origin")), (200, Some(PAGE)), "{}", String::from_utf8_lossy(&put.body));
+
+    let put = curl(&["-T", text(&clip)], parts["parts"][0]["url"].as_str().unwrap());
+    let all = json!({ "parts": [{ "number": 1, "etag": put.header("etag").unwrap() }] }).to_string();
+    let done = second.curl(&["-H", "Content-Type: application/json", "-d", &all], &complete);
+    assert_eq!(done.status, 201, "{}", String::from_utf8_lossy(&done.body));
+    assert_eq!(done.json()["bytes"], size);
+    for secret in ["s3-server", "upload-addresses"] {
+        let file = desk.path("data/halfpipe/.halfpipe-store").join(secret);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+}
+
+#[test]
 fn every_track_has_its_motion_file() {
     let desk = Desk::new();
     let server = Server::start(&desk, &[]);

@@ -20,8 +20,6 @@ use crate::shelf::{PlannerShelf, Shelf};
 
 /// How often a job is announced, over about an hour, before that is left to the ledger.
 const ANNOUNCEMENTS: u32 = 120;
-/// What the store's secret for addresses of uploads is called.
-const UPLOAD_SECRET: &str = "upload-addresses";
 /// Batch sizes that models are run at beforehand: a single picture's, and that of jobs that say nothing else.
 const WARM_BATCHES: [usize; 2] = [1, Spec::BATCH as usize];
 
@@ -87,7 +85,7 @@ impl App {
     pub fn new(mut config: Config, store: Arc<dyn ObjectStore>, engines: Engines) -> Result<Arc<Self>, AppError> {
         crate::jobs::work::settle_spool(&config.spool).map_err(|source| AppError::Spool { path: config.spool.clone(), source })?;
         if config.upload_secret.is_none() {
-            config.upload_secret = store.secret(UPLOAD_SECRET)?;
+            config.upload_secret = store.secret(Config::UPLOAD_SECRET)?;
         }
         let ledger = Ledger::new(Arc::clone(&store), Config::LEDGER_PREFIX, config.lease, config.most_waiting);
         let shelf = Shelf::new(config.guests.clone());

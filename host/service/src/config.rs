@@ -56,6 +56,8 @@ impl Config {
     pub const LEDGER_PREFIX: &'static str = "ledger/";
     /// Key prefix of inputs that clients sent.
     pub const UPLOADS_PREFIX: &'static str = "uploads/";
+    /// What a store's secret that signs the addresses of uploads is called.
+    pub const UPLOAD_SECRET: &'static str = "upload-addresses";
     /// Key prefix of results.
     pub const RESULTS_PREFIX: &'static str = "results/";
 

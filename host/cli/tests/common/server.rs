@@ -49,7 +49,7 @@ impl Server {
         let log = desk.path(&format!("server-{}.log", uuid()));
         let mut command = desk.command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--drain", "1"]).args(args);
-        if !args.contains(&"--store") {
+        if !args.contains(&"--store") && !args.contains(&"--s3-listen") {
             command.args(["--s3-listen", "127.0.0.1:0"]);
         }
         if !args.contains(&"--spool") {
