@@ -142,8 +142,8 @@ test-unit: ## Host tests (after `make models clips hmr2-fixture peers guests`)
 	$(CARGO) test $(LOCKED) --release -p halfpipe-overlay -p halfpipe-hmr2 -p halfpipe-planner --lib
 
 .PHONY: openapi
-openapi: ## Write docs/openapi.json anew from the code
-	HALFPIPE_UPDATE=1 $(CARGO) test $(LOCKED) --release -p halfpipe-service --test http the_document_in_the_repository
+openapi: ## Write docs/openapi.json, and the settings in docs/serving.md, anew from the code
+	HALFPIPE_UPDATE=1 $(CARGO) test $(LOCKED) --release -p halfpipe-service --test http --test settings the_document
 
 .PHONY: test-models
 test-models: ## Tests of the recipes that make the models

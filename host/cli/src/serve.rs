@@ -11,6 +11,7 @@ use halfpipe_queue::{SqsConfig, SqsQueue};
 use halfpipe_runtime::{Limits, RuntimeError};
 use halfpipe_service::jobs::ledger::hex;
 use halfpipe_service::jobs::{Dispatcher, DispatcherConfig};
+use halfpipe_service::settings::{ApiSettings, JobSettings, StoreSettings};
 use halfpipe_service::{App, Config, Engines, http, server};
 use halfpipe_store::{DirectoryStore, EmbeddedServer, ObjectStore, ServerCredentials};
 use tokio_util::sync::CancellationToken;
@@ -37,15 +38,9 @@ pub struct ServeArgs {
     /// Address of the API
     #[arg(long, env = "HALFPIPE_LISTEN", default_value = "127.0.0.1:5000", value_name = "IP:PORT")]
     pub listen: SocketAddr,
-    /// Where videos, results and job records are: s3://BUCKET/PREFIX, a folder, or memory: [default: an S3 server of its own under ./data]
-    #[arg(long, env = "HALFPIPE_STORE", value_name = "URL|DIR")]
-    pub store: Option<String>,
-    /// S3 endpoint, where it is not AWS
-    #[arg(long, env = "HALFPIPE_S3_ENDPOINT", value_name = "URL", requires = "store")]
-    pub endpoint: Option<String>,
-    /// S3 region [default: as for the AWS command line]
-    #[arg(long, env = "HALFPIPE_S3_REGION", value_name = "NAME")]
-    pub region: Option<String>,
+    /// Where the store is
+    #[command(flatten)]
+    pub place: StoreSettings,
     /// Address of the S3 server of its own
     #[arg(long, env = "HALFPIPE_S3_LISTEN", default_value = "127.0.0.1:9000", value_name = "IP:PORT", conflicts_with = "store")]
     pub s3_listen: SocketAddr,
@@ -58,22 +53,13 @@ pub struct ServeArgs {
     /// Folder of the S3 server of its own
     #[arg(long, env = "HALFPIPE_DATA", default_value = "data", value_name = "DIR", conflicts_with = "store")]
     pub data: PathBuf,
-    /// Folder for work in progress [default: the system's folder for temporary files]
-    #[arg(long, env = "HALFPIPE_SPOOL", value_name = "DIR")]
-    pub spool: Option<PathBuf>,
 
-    /// Keys of which a client must show one (Authorization: Bearer KEY, or X-Api-Key: KEY)
-    #[arg(long = "api-key", env = "HALFPIPE_API_KEYS", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
-    pub api_keys: Vec<String>,
+    /// Who may ask for what
+    #[command(flatten)]
+    pub api: ApiSettings,
     /// Serve strangers: listen beyond loopback without API keys
     #[arg(long, env = "HALFPIPE_INSECURE")]
     pub insecure: bool,
-    /// Origins that browsers may call from; * for any
-    #[arg(long = "cors-origin", env = "HALFPIPE_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
-    pub cors_origins: Vec<String>,
-    /// Largest video taken in, MiB
-    #[arg(long, env = "HALFPIPE_MAX_UPLOAD_MIB", default_value_t = 2048, value_name = "MIB")]
-    pub max_upload_mib: u64,
 
     /// Jobs worked on at once: they share models and cores, so more than one gains little without a GPU; 0 takes jobs in and leaves
     /// the work to other processes on the same store
@@ -83,33 +69,12 @@ pub struct ServeArgs {
     /// queued as they are
     #[arg(long, env = "HALFPIPE_QUEUE_URL", value_name = "URL", conflicts_with = "jobs")]
     pub queue: Option<String>,
-    /// Jobs that may wait before more are refused with 429
-    #[arg(long, env = "HALFPIPE_WAITING", default_value_t = 100, value_name = "N")]
-    pub waiting: u32,
-    /// Seconds after which the job of a process that stopped answering is taken over
-    #[arg(long, env = "HALFPIPE_LEASE_SECONDS", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=3600))]
-    pub lease: u64,
-    /// Attempts a job gets where its fault may pass
-    #[arg(long, env = "HALFPIPE_ATTEMPTS", default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
-    pub attempts: u32,
     /// Seconds that running jobs may go on after Ctrl-C before they are handed over
     #[arg(long, env = "HALFPIPE_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub drain: u64,
-    /// Longest time one job may take, seconds [default: any]
-    #[arg(long, env = "HALFPIPE_JOB_SECONDS", value_name = "SECONDS")]
-    pub job_timeout: Option<u64>,
-    /// Pipeline of jobs that name none
-    #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay", value_name = "NAME")]
-    pub pipeline: String,
-    /// Planner component that decides on upload events: a name in the guests' folder
-    #[arg(long, env = "HALFPIPE_PLANNER", default_value = "planner", value_name = "NAME")]
-    pub planner: String,
-    /// Signs webhooks; none refuses jobs that want one
-    #[arg(long, env = "HALFPIPE_WEBHOOK_SECRET", value_name = "TEXT", hide_env_values = true)]
-    pub webhook_secret: Option<String>,
-    /// Let webhooks go to loopback and private addresses
-    #[arg(long, env = "HALFPIPE_WEBHOOK_PRIVATE")]
-    pub webhook_private: bool,
+    /// How jobs are worked on
+    #[command(flatten)]
+    pub work: JobSettings,
     /// Logs as JSON, one object a line
     #[arg(long, env = "HALFPIPE_LOG_JSON")]
     pub log_json: bool,
@@ -138,7 +103,7 @@ fn own_folder(args: &ServeArgs) -> anyhow::Result<DirectoryStore> {
 }
 
 fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
-    match args.store.as_deref() {
+    match args.place.store.as_deref() {
         None => {
             // kept with the folder, so that addresses that were signed outlive this process
             let drawn = own_folder(args)?.secret("s3-server")?.map(|secret| hex(&secret));
@@ -146,12 +111,12 @@ fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
                 access_key: args.s3_access_key.clone().unwrap_or_else(|| "halfpipe".into()),
                 secret: args.s3_secret.clone().or(drawn).context("the folder keeps no secret; give --s3-secret")?,
             };
-            let server = EmbeddedServer::start_for_browsers(&args.data, OWN_BUCKET, args.s3_listen, credentials, &args.cors_origins)?;
+            let server = EmbeddedServer::start_for_browsers(&args.data, OWN_BUCKET, args.s3_listen, credentials, &args.api.cors_origins)?;
             let place = Place::Bucket(server.config(""));
             Ok(Shelter { opened: place.open()?, place, server: Some(server) })
         }
         Some(address) => {
-            let place = Place::of(address, args.endpoint.as_deref(), args.region.as_deref())?;
+            let place = Place::of(address, args.place.endpoint.as_deref(), args.place.region.as_deref())?;
             Ok(Shelter { opened: place.open()?, place, server: None })
         }
     }
@@ -159,7 +124,7 @@ fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
-    let open_door = !args.listen.ip().is_loopback() && args.api_keys.is_empty() && !args.insecure;
+    let open_door = !args.listen.ip().is_loopback() && args.api.api_keys.is_empty() && !args.insecure;
     if open_door {
         let message = format!(
             "{} can be reached from elsewhere and there are no API keys; give --api-key KEY, listen on 127.0.0.1, or say --insecure",
@@ -226,22 +191,15 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     outcome
 }
 
+/// Jobs that may wait where the operator does not say.
+const WAITING: u32 = 100;
+
 fn config(args: &ServeArgs) -> anyhow::Result<Config> {
-    let spool = args.spool.clone().unwrap_or_else(|| std::env::temp_dir().join("halfpipe"));
-    Ok(Config {
-        api_keys: args.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
-        cors_origins: args.cors_origins.clone(),
-        most_upload_bytes: args.max_upload_mib.saturating_mul(1 << 20),
-        most_waiting: args.waiting as usize,
+    let mut config = Config {
         running: usize::from(args.jobs),
-        lease: Duration::from_secs(args.lease),
-        most_attempts: args.attempts,
-        job_timeout: args.job_timeout.map(Duration::from_secs),
-        pipeline: args.pipeline.clone(),
-        planner: args.planner.clone(),
-        webhook_secret: args.webhook_secret.clone(),
-        webhook_private: args.webhook_private,
-        upload_secret: if args.store.is_none() { own_folder(args)?.secret(Config::UPLOAD_SECRET)? } else { None },
-        ..Config::new(spool, args.places.guests_dir()?)
-    })
+        upload_secret: if args.place.store.is_none() { own_folder(args)?.secret(Config::UPLOAD_SECRET)? } else { None },
+        ..args.work.config(args.places.guests_dir()?)
+    };
+    args.api.set(&mut config, WAITING);
+    Ok(config)
 }

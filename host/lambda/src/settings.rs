@@ -1,8 +1,7 @@
-//! The function's variables, by the names that `halfpipe serve` knows them by.
+//! The function's variables: those that it shares with `halfpipe serve`, and where things are.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -10,20 +9,18 @@ use halfpipe_nn::{Catalog, Device};
 use halfpipe_render::AdapterChoice;
 use halfpipe_runtime::HostConfig;
 use halfpipe_service::Config;
+use halfpipe_service::settings::{ApiSettings, JobSettings, StoreSettings};
 use halfpipe_store::{S3Config, S3Store};
+
+/// Jobs that may wait where the operator does not say: events come in crowds, and each waits for its turn in an invocation of its own.
+const WAITING: u32 = 1000;
 
 /// Variables of the function.
 #[derive(Debug, Clone, Parser)]
 pub struct Settings {
-    /// s3://BUCKET/PREFIX
-    #[arg(long, env = "HALFPIPE_STORE")]
-    store: String,
-    /// S3 endpoint, where it is not AWS
-    #[arg(long, env = "HALFPIPE_S3_ENDPOINT")]
-    endpoint: Option<String>,
-    /// S3 region
-    #[arg(long, env = "HALFPIPE_S3_REGION")]
-    region: Option<String>,
+    /// Where the store is
+    #[command(flatten)]
+    place: StoreSettings,
     /// Folder of model files
     #[arg(long, env = "HALFPIPE_MODELS")]
     models: Option<PathBuf>,
@@ -36,45 +33,25 @@ pub struct Settings {
     /// Folder of components [default: `guests` beside this program]
     #[arg(long, env = "HALFPIPE_GUESTS")]
     guests: Option<PathBuf>,
-    /// Folder for work in progress
-    #[arg(long, env = "HALFPIPE_SPOOL", default_value = "/tmp/halfpipe")]
-    spool: PathBuf,
-    /// Keys of which a client must show one
-    #[arg(long, env = "HALFPIPE_API_KEYS", value_delimiter = ',')]
-    api_keys: Vec<String>,
-    /// Origins that browsers may call from
-    #[arg(long, env = "HALFPIPE_CORS_ORIGINS", value_delimiter = ',')]
-    cors_origins: Vec<String>,
     /// Jobs worked on at once; 0 takes jobs in and leaves the work to other processes on the same store
     #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1)]
     jobs: u16,
-    /// Jobs that may wait
-    #[arg(long, env = "HALFPIPE_WAITING", default_value_t = 1000)]
-    waiting: usize,
-    /// Seconds after which the job of a process that stopped answering is taken over
-    #[arg(long, env = "HALFPIPE_LEASE_SECONDS", default_value_t = 30)]
-    lease: u64,
-    /// Attempts a job gets
-    #[arg(long, env = "HALFPIPE_ATTEMPTS", default_value_t = 3)]
-    attempts: u32,
-    /// Pipeline of jobs that name none
-    #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay")]
-    pipeline: String,
-    /// Planner component
-    #[arg(long, env = "HALFPIPE_PLANNER", default_value = "planner")]
-    planner: String,
-    /// Signs webhooks
-    #[arg(long, env = "HALFPIPE_WEBHOOK_SECRET")]
-    webhook_secret: Option<String>,
+    /// Who may ask for what
+    #[command(flatten)]
+    api: ApiSettings,
+    /// How jobs are worked on
+    #[command(flatten)]
+    work: JobSettings,
 }
 
 impl Settings {
     fn place(&self) -> anyhow::Result<S3Config> {
-        let mut place = S3Config::from_url(&self.store)?;
-        if let Some(endpoint) = &self.endpoint {
+        let url = self.place.store.as_deref().context("there is no store; set HALFPIPE_STORE to s3://BUCKET/PREFIX")?;
+        let mut place = S3Config::from_url(url)?;
+        if let Some(endpoint) = &self.place.endpoint {
             place = place.at_endpoint(endpoint);
         }
-        place.region.clone_from(&self.region);
+        place.region.clone_from(&self.place.region);
         Ok(place)
     }
 
@@ -105,19 +82,13 @@ impl Settings {
             }
         };
         let place = self.place()?;
-        Ok(Config {
-            api_keys: self.api_keys.iter().filter(|k| !k.is_empty()).cloned().collect(),
-            cors_origins: self.cors_origins.clone(),
+        let mut config = Config {
             running: usize::from(self.jobs),
-            most_waiting: self.waiting,
-            lease: Duration::from_secs(self.lease),
-            most_attempts: self.attempts,
-            pipeline: self.pipeline.clone(),
-            planner: self.planner.clone(),
             bucket: Some(place.bucket),
             bucket_prefix: if place.prefix.is_empty() { String::new() } else { format!("{}/", place.prefix) },
-            webhook_secret: self.webhook_secret.clone(),
-            ..Config::new(self.spool.clone(), guests)
-        })
+            ..self.work.config(guests)
+        };
+        self.api.set(&mut config, WAITING);
+        Ok(config)
     }
 }

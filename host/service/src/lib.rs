@@ -15,6 +15,7 @@ pub mod http;
 pub mod jobs;
 pub mod queue;
 pub mod server;
+pub mod settings;
 mod shelf;
 mod webhook;
 

@@ -1,0 +1,101 @@
+//! Settings that the service's programs share, each said once: flag, variable, default and meaning. `halfpipe serve` takes them as flags
+//! or variables, the Lambda function as variables; the table in docs/serving.md is made of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::Config;
+
+/// Where the store is.
+#[derive(Debug, Clone, Args)]
+pub struct StoreSettings {
+    /// Where videos, results and job records are: s3://BUCKET/PREFIX, a folder, or memory: [default: an S3 server of its own under ./data; in Lambda a bucket must be given]
+    #[arg(long, env = "HALFPIPE_STORE", value_name = "URL|DIR")]
+    pub store: Option<String>,
+    /// S3 endpoint, where it is not AWS
+    #[arg(long, env = "HALFPIPE_S3_ENDPOINT", value_name = "URL", requires = "store")]
+    pub endpoint: Option<String>,
+    /// S3 region [default: as for the AWS command line]
+    #[arg(long, env = "HALFPIPE_S3_REGION", value_name = "NAME")]
+    pub region: Option<String>,
+}
+
+/// Who may ask for what.
+#[derive(Debug, Clone, Args)]
+pub struct ApiSettings {
+    /// Keys of which a client must show one (Authorization: Bearer KEY, or X-Api-Key: KEY)
+    #[arg(long = "api-key", env = "HALFPIPE_API_KEYS", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
+    pub api_keys: Vec<String>,
+    /// Origins that browsers may call from, and put to presigned addresses of the S3 server of its own; * for any
+    #[arg(long = "cors-origin", env = "HALFPIPE_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// Largest video taken in, MiB
+    #[arg(long, env = "HALFPIPE_MAX_UPLOAD_MIB", default_value_t = 2048, value_name = "MIB")]
+    pub max_upload_mib: u64,
+    /// Jobs that may wait before more are refused with 429 [default: 100; in Lambda 1000]
+    #[arg(long, env = "HALFPIPE_WAITING", value_name = "N")]
+    pub waiting: Option<u32>,
+}
+
+/// How jobs are worked on.
+#[derive(Debug, Clone, Args)]
+pub struct JobSettings {
+    /// Folder for work in progress [default: `halfpipe` in the system's folder for temporary files]
+    #[arg(long, env = "HALFPIPE_SPOOL", value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// Seconds after which the job of a process that stopped answering is taken over
+    #[arg(long, env = "HALFPIPE_LEASE_SECONDS", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=3600))]
+    pub lease: u64,
+    /// Attempts a job gets where its fault may pass
+    #[arg(long, env = "HALFPIPE_ATTEMPTS", default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub attempts: u32,
+    /// Longest time one job may take, seconds [default: any]
+    #[arg(long, env = "HALFPIPE_JOB_SECONDS", value_name = "SECONDS")]
+    pub job_timeout: Option<u64>,
+    /// Hours after which an upload that no job has is removed
+    #[arg(long, env = "HALFPIPE_ORPHAN_HOURS", default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
+    pub orphan_hours: u64,
+    /// Pipeline of jobs that name none
+    #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay", value_name = "NAME")]
+    pub pipeline: String,
+    /// Planner component that decides on upload events: a name in the guests' folder
+    #[arg(long, env = "HALFPIPE_PLANNER", default_value = "planner", value_name = "NAME")]
+    pub planner: String,
+    /// Signs webhooks; none refuses jobs that want one
+    #[arg(long, env = "HALFPIPE_WEBHOOK_SECRET", value_name = "TEXT", hide_env_values = true)]
+    pub webhook_secret: Option<String>,
+    /// Let webhooks go to loopback and private addresses
+    #[arg(long, env = "HALFPIPE_WEBHOOK_PRIVATE")]
+    pub webhook_private: bool,
+}
+
+impl JobSettings {
+    /// The service's settings, with components from the folder `guests`.
+    #[must_use]
+    pub fn config(&self, guests: PathBuf) -> Config {
+        let spool = self.spool.clone().unwrap_or_else(|| std::env::temp_dir().join("halfpipe"));
+        Config {
+            lease: Duration::from_secs(self.lease),
+            most_attempts: self.attempts,
+            job_timeout: self.job_timeout.map(Duration::from_secs),
+            orphan_age: Duration::from_secs(self.orphan_hours.saturating_mul(3600)),
+            pipeline: self.pipeline.clone(),
+            planner: self.planner.clone(),
+            webhook_secret: self.webhook_secret.clone(),
+            webhook_private: self.webhook_private,
+            ..Config::new(spool, guests)
+        }
+    }
+}
+
+impl ApiSettings {
+    /// Puts them into the service's settings; `waiting` where the operator does not say how many jobs may wait.
+    pub fn set(&self, config: &mut Config, waiting: u32) {
+        config.api_keys = self.api_keys.iter().filter(|key| !key.is_empty()).cloned().collect();
+        config.cors_origins.clone_from(&self.cors_origins);
+        config.most_upload_bytes = self.max_upload_mib.saturating_mul(1 << 20);
+        config.most_waiting = usize::try_from(self.waiting.unwrap_or(waiting)).unwrap_or(usize::MAX);
+    }
+}
