@@ -10,7 +10,7 @@ use clap::Args;
 use halfpipe_queue::{SqsConfig, SqsQueue};
 use halfpipe_runtime::{Limits, RuntimeError};
 use halfpipe_service::jobs::ledger::hex;
-use halfpipe_service::jobs::{Dispatcher, DispatcherConfig};
+use halfpipe_service::jobs::{Dispatcher, DispatcherConfig, sweep};
 use halfpipe_service::settings::{ApiSettings, JobSettings, StoreSettings};
 use halfpipe_service::{App, Config, Engines, http, server};
 use halfpipe_store::{DirectoryStore, EmbeddedServer, ObjectStore, ServerCredentials};
@@ -173,6 +173,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
                 }
             });
         }
+        tokio::spawn(sweep::keep_clean(Arc::clone(&app)));
         let dispatcher = Dispatcher::new(
             Arc::clone(&app),
             DispatcherConfig { drain: Duration::from_secs(args.drain), ..DispatcherConfig::default() },

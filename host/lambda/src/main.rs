@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Parser;
-use halfpipe_service::jobs::{Dispatcher, DispatcherConfig};
+use halfpipe_service::jobs::{Dispatcher, DispatcherConfig, sweep};
 use halfpipe_service::{App, Engines, http};
 use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -54,6 +54,7 @@ fn main() -> anyhow::Result<()> {
             total_ms = milliseconds(begun.elapsed()),
             "cold start"
         );
+        tokio::spawn(sweep::keep_clean(Arc::clone(&app)));
         tokio::spawn(Dispatcher::new(Arc::clone(&app), DispatcherConfig::default(), CancellationToken::new()).run());
         let function = Arc::new(Function::new(Arc::clone(&app), http::router(app)));
         let handler = service_fn(move |event: LambdaEvent<Value>| {

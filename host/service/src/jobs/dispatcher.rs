@@ -8,7 +8,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::jobs::sweep::keep_clean;
 use crate::jobs::work::work;
 
 /// How the dispatcher behaves.
@@ -59,7 +58,6 @@ impl Dispatcher {
             },
             () = self.leaving.cancelled() => return,
         }
-        let sweeping = tokio::spawn(keep_clean(Arc::clone(&self.app)));
         while !self.leaving.is_cancelled() {
             while running.try_join_next().is_some() {}
             let room = running.len() < self.app.config.running;
@@ -73,7 +71,6 @@ impl Dispatcher {
                 () = self.leaving.cancelled() => {}
             }
         }
-        sweeping.abort();
         let drained = tokio::time::timeout(self.config.drain, async { while running.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             hand_over.cancel();

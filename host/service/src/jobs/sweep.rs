@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(3600);
 const PAGE: usize = 1000;
 
 /// Sweeps at once and then every hour, for as long as it is polled.
-pub(super) async fn keep_clean(app: Arc<App>) {
+pub async fn keep_clean(app: Arc<App>) {
     loop {
         match app.blocking(|app| sweep(app, SystemTime::now())).await {
             Ok(swept) if swept.is_empty() => {}
