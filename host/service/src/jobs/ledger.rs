@@ -7,19 +7,22 @@
 //! `failed/<id>` a mark for every job that ended in an error. The record is the truth: marks are put before a record opens, removed
 //! after it closes, and mended by whoever finds one that disagrees.
 
+mod claiming;
 mod hints;
+mod listing;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use halfpipe_store::{Key, KeyError, ObjectMeta, ObjectStore, PutMode, StoreError};
+use halfpipe_store::{Key, KeyError, ObjectStore, PutMode, StoreError};
 use sha2::{Digest, Sha256};
 
+use claiming::Seen;
 pub use hints::Claimed;
 
 use crate::clock::now_ms;
-use crate::jobs::record::{Attempt, JobError, Lease, Output, ProgressRecord, Record, State, Submission, VERSION};
+use crate::jobs::record::{Attempt, JobError, Output, ProgressRecord, Record, State, Submission, VERSION};
 
 /// Records are small; one that is not is not ours.
 const MOST_RECORD_BYTES: u64 = 8 << 20;
@@ -27,12 +30,6 @@ const MOST_RECORD_BYTES: u64 = 8 << 20;
 const MOST_CONFLICTS: u32 = 16;
 /// Entries of a page when walking marks.
 const PAGE: usize = 1000;
-/// Time that is listed first where the newest jobs are asked for.
-const FIRST_SPAN_MS: u64 = 60_000;
-/// Age at which a mark without a record is one whose submitter died.
-const STALE: Duration = Duration::from_secs(3600);
-/// Wait between two looks at a mark whose record is missing or cannot be read.
-const ODD: Duration = Duration::from_secs(60);
 
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -91,22 +88,10 @@ pub struct Ledger {
     seen: Arc<Mutex<HashMap<String, Seen>>>,
 }
 
-/// What is remembered of an open job that could not be taken up: while its mark is the same, it cannot before that time.
-#[derive(Debug)]
-struct Seen {
-    mark: String,
-    until_ms: u64,
-}
-
 /// Whether `id` has the form of an id that this service gives.
 #[must_use]
 pub fn is_id(id: &str) -> bool {
     (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
-/// When an id was made, Unix milliseconds; none for an id that is not one of [`new_id`]'s.
-fn made_at(id: &str) -> Option<u64> {
-    u64::from_str_radix(id.get(..12)?, 16).ok()
 }
 
 /// A new id: 48 bits of time, so that ids sort by age, and 74 random bits, so that nobody guesses one (UUID version 7, RFC 9562).
@@ -338,186 +323,6 @@ impl Ledger {
     /// [`LedgerError::Store`].
     pub fn failed_ids(&self) -> Result<Vec<String>, LedgerError> {
         self.names("failed", None, usize::MAX)
-    }
-
-    /// Up to `limit` records, oldest first, after the id `after`.
-    ///
-    /// # Errors
-    /// [`LedgerError::Store`]; records that cannot be read are left out and logged.
-    pub fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<Record>, LedgerError> {
-        let after = after.map(|id| format!("{id}.json"));
-        self.records(self.names("jobs", after.as_deref(), limit)?)
-    }
-
-    /// Up to `limit` records, newest first, before the id `before`.
-    ///
-    /// Stores list forwards only, but ids begin with the time at which they were made: the last minute is listed, then the quarter
-    /// of an hour before it, and so on, each span sixteen times as long, until there are enough.
-    ///
-    /// # Errors
-    /// As [`Ledger::list`].
-    pub fn newest(&self, before: Option<&str>, limit: usize) -> Result<Vec<Record>, LedgerError> {
-        let mut names = VecDeque::new();
-        let latest = before.and_then(made_at).unwrap_or_else(now_ms);
-        let mut end = before.map(|id| format!("{id}.json"));
-        let mut span = FIRST_SPAN_MS;
-        while names.len() < limit {
-            let start = Some(latest.saturating_sub(span)).filter(|ms| *ms > 0).map(|ms| format!("{ms:012x}"));
-            let found = self.last_between(start.as_deref(), end.as_deref(), limit - names.len())?;
-            found.into_iter().rev().for_each(|name| names.push_front(name));
-            if start.is_none() {
-                break;
-            }
-            // keys of a former span must not come again where its start lies before the end of all
-            end = match (end, start) {
-                (Some(end), Some(start)) if end < start => Some(end),
-                (_, start) => start,
-            };
-            span = span.saturating_mul(16);
-        }
-        self.records(names.into_iter().rev())
-    }
-
-    /// The last `limit` names of records after `start` and before `end`, in their order.
-    fn last_between(&self, start: Option<&str>, end: Option<&str>, limit: usize) -> Result<VecDeque<String>, LedgerError> {
-        let mut last = VecDeque::new();
-        let mut after = start.map(str::to_owned);
-        loop {
-            let page = self.names("jobs", after.as_deref(), PAGE)?;
-            let whole = page.len() == PAGE;
-            after = page.last().cloned();
-            for name in page {
-                if end.is_some_and(|end| name.as_str() >= end) {
-                    return Ok(last);
-                }
-                if last.len() == limit {
-                    last.pop_front();
-                }
-                last.push_back(name);
-            }
-            if !whole {
-                return Ok(last);
-            }
-        }
-    }
-
-    /// The records of these objects.
-    fn records(&self, names: impl IntoIterator<Item = String>) -> Result<Vec<Record>, LedgerError> {
-        let mut records = Vec::new();
-        for name in names {
-            let Some(id) = name.strip_suffix(".json") else { continue };
-            match self.get(id) {
-                Ok(record) => records.push(record),
-                Err(LedgerError::Unknown(_)) => {}
-                Err(LedgerError::Corrupt { message, .. }) => tracing::warn!(job = id, message, "left out a record that cannot be read"),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(records)
-    }
-
-    /// Takes up the oldest job that may be taken up, other than `not`, under a new lease.
-    ///
-    /// Marks are listed in the order of ids, which is that of submission, and the first job that may be taken up is: one list, one
-    /// read and one put, however many wait. Records of jobs that others work on are read once for each span that nobody may take
-    /// them up in.
-    ///
-    /// # Errors
-    /// [`LedgerError::Store`].
-    pub fn claim(&self, owner: &str, most_attempts: u32, not: &[String]) -> Result<Option<Record>, LedgerError> {
-        let prefix = format!("{}open/", self.prefix);
-        let mut after = None;
-        let mut there = HashSet::new();
-        loop {
-            let page = self.store.list(&prefix, after.as_ref(), PAGE)?;
-            for mark in &page {
-                let Some(id) = mark.key.as_str().strip_prefix(&prefix) else { continue };
-                there.insert(id.to_owned());
-                if not.iter().any(|n| n == id) || self.must_wait(id, mark) {
-                    continue;
-                }
-                if let Some(record) = self.look(id, mark, owner, most_attempts)? {
-                    return Ok(Some(record));
-                }
-            }
-            if page.len() < PAGE {
-                break;
-            }
-            after = page.last().map(|mark| mark.key.clone());
-        }
-        self.seen().retain(|id, _| there.contains(id));
-        Ok(None)
-    }
-
-    /// No code panics while it holds the lock, so the map is whole even if a thread died.
-    fn seen(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn must_wait(&self, id: &str, mark: &ObjectMeta) -> bool {
-        self.seen().get(id).is_some_and(|seen| seen.mark == mark.etag && now_ms() < seen.until_ms)
-    }
-
-    fn remember(&self, id: &str, mark: &ObjectMeta, until_ms: u64) {
-        self.seen().insert(id.to_owned(), Seen { mark: mark.etag.clone(), until_ms });
-    }
-
-    /// Looks at an open job: takes it up where it may be taken up, mends its mark where that is wrong.
-    fn look(&self, id: &str, mark: &ObjectMeta, owner: &str, most_attempts: u32) -> Result<Option<Record>, LedgerError> {
-        let odd_until = now_ms() + u64::try_from(ODD.as_millis()).unwrap_or(u64::MAX / 2);
-        match self.load(id) {
-            Ok((record, _)) if record.state.is_final() => self.close(&record)?,
-            Ok((record, etag)) if record.is_claimable(now_ms()) => {
-                let claimed = self.try_claim(record, etag, owner, most_attempts)?;
-                if let Some(lease) = claimed.as_ref().and_then(|record| record.lease.as_ref()) {
-                    self.remember(id, mark, lease.expires_ms);
-                }
-                return Ok(claimed);
-            }
-            Ok((record, _)) => self.remember(id, mark, record.claimable_from().unwrap_or_default()),
-            // a mark whose record is about to follow, or whose submitter died: its client never got an id
-            Err(LedgerError::Unknown(_)) => match mark.modified.elapsed().unwrap_or_default() {
-                age if age > STALE => self.store.delete(&mark.key)?,
-                age if age > ODD => self.remember(id, mark, odd_until),
-                _ => {}
-            },
-            Err(LedgerError::Corrupt { message, .. }) => {
-                tracing::warn!(job = id, message, "a record cannot be read");
-                self.remember(id, mark, odd_until);
-            }
-            Err(e) => return Err(e),
-        }
-        Ok(None)
-    }
-
-    /// One conditional put decides who gets it.
-    fn try_claim(&self, mut record: Record, etag: String, owner: &str, most_attempts: u32) -> Result<Option<Record>, LedgerError> {
-        let now = now_ms();
-        if let Some(lost) = record.lease.take() {
-            // whoever had it is gone without a word
-            let message = format!("{} stopped answering while it worked on the job", lost.owner);
-            let error = JobError { code: "interrupted".into(), message, passing: true };
-            record.history.push(Attempt { owner: lost.owner, ended_ms: now, error });
-        }
-        if record.cancel_requested {
-            end(&mut record, State::Cancelled, now);
-        } else if record.attempts >= most_attempts {
-            record.error = record.history.last().map(|a| a.error.clone());
-            end(&mut record, State::Error, now);
-        } else {
-            record.attempts += 1;
-            record.leases += 1;
-            record.state = State::Processing;
-            record.started_ms.get_or_insert(now);
-            record.progress = ProgressRecord { stage: "fetching".into(), ..ProgressRecord::default() };
-            record.lease = Some(Lease { owner: owner.to_owned(), token: record.leases, expires_ms: self.expiry(now) });
-        }
-        match self.save(&mut record, PutMode::Update(etag)) {
-            Ok(()) if record.state.is_final() => self.close(&record).map(|()| None),
-            Ok(()) => Ok(Some(record)),
-            Err(LedgerError::Store(StoreError::Changed { .. } | StoreError::AlreadyExists { .. })) => Ok(None),
-            Err(e) => Err(e),
-        }
     }
 
     fn expiry(&self, now: u64) -> u64 {
