@@ -388,6 +388,7 @@ async fn json_jobs_are_checked() {
         (json!({ "input": "incoming/a.mp4", "outputs": [] }), 400, "bad_outputs"),
         (json!({ "input": "incoming/a.mp4", "pipeline": "../x" }), 400, "pipeline_unknown"),
         (json!({ "input": "incoming/a.mp4", "webhook": "https://a.example/x" }), 400, "bad_webhook"),
+        (json!({ "input": "incoming/a.mp4", "window": { "index": 1 } }), 422, "bad_body"),
         (json!({ "input": "incoming/a.mp4", "surprise": 1 }), 422, "bad_body"),
         (json!({}), 422, "bad_body"),
     ] {
