@@ -17,6 +17,8 @@ from runner.figures import ranged, ratios, spread
 FIRST_BATCH_TARGET_MS, SANDBOX_TARGET, INSTANTIATE_TARGET_US = 50.0, 0.02, 100.0
 PATIENCE_SECONDS = 300
 LOOK_SECONDS = 0.02
+# every refusal is a line of the log
+READY_LOOK_SECONDS = 0.5
 
 
 class Server:
@@ -45,7 +47,7 @@ class Server:
             with contextlib.suppress(urllib.error.HTTPError):
                 self.get("/readyz")
                 return self
-            time.sleep(LOOK_SECONDS)
+            time.sleep(READY_LOOK_SECONDS)
         raise Failure("the server does not become ready")
 
     def __exit__(self, *_):
@@ -79,15 +81,15 @@ class Server:
             time.sleep(LOOK_SECONDS)
         raise Failure("a job on the server does not end")
 
-    def moments(self, job):
-        """Unix time of the log lines that name a job, by their message."""
-        found = {}
+    def moment(self, job, message):
+        """Unix time of the first log line with these words about a job."""
         for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
-                if entry.get("fields", {}).get("job") == job:
-                    found.setdefault(entry["fields"]["message"], datetime.fromisoformat(entry["timestamp"]).timestamp())
-        return found
+                told = {place.get("job") for place in (entry["fields"], *entry.get("spans", []))}
+                if job in told and entry["fields"].get("message") == message:
+                    return datetime.fromisoformat(entry["timestamp"]).timestamp()
+        raise Failure(f"the server's log has no line {message!r} about a job; did the message change?")
 
 
 def jobs(desk, clip, count):
@@ -97,10 +99,9 @@ def jobs(desk, clip, count):
         server.finished(server.submit(clip)[0])
         for _ in range(count):
             job, sent = server.submit(clip)
-            record, moments = server.finished(job), server.moments(job)
-            taken.append(1e3 * (moments["job taken up"] - sent))
-            first.append(1e3 * (moments["the guest has its first frames"] - sent))
-            reports.append(record["report"])
+            reports.append(server.finished(job)["report"])
+            taken.append(1e3 * (server.moment(job, "job taken up") - sent))
+            first.append(1e3 * (server.moment(job, "the guest has its first frames") - sent))
     return {
         "clip": clip.name,
         "jobs": count,
