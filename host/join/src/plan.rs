@@ -99,7 +99,8 @@ impl WindowPlan {
         if num <= 0 || den <= 0 {
             return Err(MediaError::InvalidArgument { what: format!("a window's time base must be above 0, not {num}/{den}") });
         }
-        let part = Part { plan: self.plan.0, index: self.index, first_pts: self.first_pts, after_pts: self.after_pts };
+        let part =
+            Part { plan: self.plan.0, index: self.index, first_pts: self.first_pts, after_pts: self.after_pts, reads: self.context_frames };
         Window::of_part((self.context_first_pts, self.context_after_pts), part, Rational::new(num, den))
     }
 

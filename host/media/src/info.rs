@@ -105,6 +105,8 @@ pub struct Part {
     pub first_pts: i64,
     /// First tick after the last one.
     pub after_pts: i64,
+    /// Number of frames that are read, context included.
+    pub reads: u64,
 }
 
 impl Part {
@@ -220,14 +222,14 @@ mod tests {
         for (num, den) in [(1, 15360), (1, 90000), (1001, 30000), (1, 200_000), (1, 1_000_000_000)] {
             let time_base = Rational::new(num, den);
             for first in [0, 1, 333, 123_457, 9_999_991] {
-                let part = Part { plan: [7; 32], index: 1, first_pts: first + 10, after_pts: first + 20 };
+                let part = Part { plan: [7; 32], index: 1, first_pts: first + 10, after_pts: first + 20, reads: 7 };
                 let window = Window::of_part((first, first + 33), part, time_base).unwrap();
                 assert_eq!(window.ticks(time_base), (first, first + 33), "{num}/{den}");
                 let pts: Vec<i64> = (first..first + 33).step_by(5).collect();
                 assert_eq!(window.written(&pts), [first + 10, first + 15]);
             }
         }
-        let part = Part { plan: [7; 32], index: 1, first_pts: 10, after_pts: 20 };
+        let part = Part { plan: [7; 32], index: 1, first_pts: 10, after_pts: 20, reads: 7 };
         assert!(Window::of_part((11, 30), part, Rational::new(1, 30)).is_err());
         assert!(Window::of_part((0, 19), part, Rational::new(1, 30)).is_err());
         assert_eq!(Window::new(0.0, 1.0).unwrap().written(&[1, 2]), [1, 2]);

@@ -380,6 +380,12 @@ impl Host {
         if !state.input_ended {
             return Err(lies(format!("read {} frames and then stopped before the end of the input", state.frames_read)));
         }
+        if let Some(part) = job.window.and_then(|w| w.part).filter(|part| part.reads != state.frames_read) {
+            let (index, reads, read) = (part.index, part.reads, state.frames_read);
+            return Err(RuntimeError::BadInput(format!(
+                "window {index} has {reads} frames by its plan, but {read} could be read: the video is damaged or tells its frames wrongly, so write it anew with ffmpeg and split that"
+            )));
+        }
         if report.frames != state.frames_read {
             return Err(lies(format!("reports {} frames where {} were read", report.frames, state.frames_read)));
         }

@@ -14,7 +14,7 @@ use crate::common::{BUDGET, Scratch, decode, ffprobe, options, tools};
 /// Writes the frames `first..after` to `output`, having read `context` frames more at both ends.
 fn part(source: &SourceFile, list: &FrameList, (index, first, after): (u32, usize, usize), context: usize, output: &Path) -> Written {
     let end = |i: usize| list.pts.get(i).copied().unwrap_or(list.pts[list.pts.len() - 1] + 1);
-    let part = Part { plan: [1; 32], index, first_pts: list.pts[first], after_pts: end(after) };
+    let part = Part { plan: [1; 32], index, first_pts: list.pts[first], after_pts: end(after), reads: 0 };
     let ends = (list.pts[first.saturating_sub(context)], end(after + context));
     let window = Window::of_part(ends, part, source.info.format.time_base).unwrap();
     let mut reader = FfmpegSource::open(&tools(), &source.path, options(Some(window))).unwrap();

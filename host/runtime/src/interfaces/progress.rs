@@ -17,6 +17,8 @@ impl Host for JobState {
             WitStage::Running => Stage::Running,
             WitStage::Finishing => Stage::Finishing,
         };
+        // the guest knows the length of the whole video only
+        let total = self.window.map_or(total, |w| w.part.map(|part| part.reads));
         self.tell(stage, done, total);
         Ok(!self.cancel.is_cancelled())
     }
