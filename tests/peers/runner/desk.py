@@ -7,10 +7,6 @@ from pathlib import Path
 from runner.environment import PEERS
 from runner.process import measure
 
-# The detector on every frame at the peers' size, and both landmark passes for everybody: what the peers do.
-PEERS_DETECTOR = 384
-EQUAL_WORK = ["--set", "detector_frames=1", "--set", "landmark_passes=2", "--set", f"detector_sizes=[{PEERS_DETECTOR}]"]
-
 
 @dataclass
 class Desk:
@@ -27,9 +23,16 @@ class Desk:
     # interpreters of the two environments; none where they could not be made
     python: str | None
     mediapipe: str | None
+    # longer side of what the peers' detector reads
+    detector_size: int
 
     def environment(self):
         return {"HALFPIPE_GUESTS": str(self.guests), "HALFPIPE_MODELS": str(self.models)}
+
+    def equal_work(self):
+        """Options for the peers' policy: the detector on every frame at their size, both landmark passes for everybody."""
+        options = {"detector_frames": 1, "landmark_passes": 2, "detector_sizes": f"[{self.detector_size}]"}
+        return [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
 
     def run(self, clip, more=(), name="halfpipe"):
         """Runs a job; gives the measured run, its report, and the files it wrote."""

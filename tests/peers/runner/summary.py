@@ -28,6 +28,8 @@ def _targets(report):
         mine = [next((r for r in clip["ratios"] if (r["of"], r["target"]) == (ratio["of"], ratio["target"])), None) for clip in report["versus"]]
         over = "the better pool" if ratio["over"].startswith("pool") else ratio["over"]
         add(f"{ratio['of']}: frames/s over {over}", f"at least {ratio['target']:g}", *(ranged(r["frames_per_second"], 2) for r in mine if r))
+        if ratio["of"] != "Halfpipe":
+            add(f"{ratio['of']}: bodies/s over {over}", "", *(ranged(r["bodies_per_second"], 2) for r in mine if r and r["bodies_per_second"]))
     if drawn := report.get("drawing"):
         over = [clip["ways"]["pyrender, a new renderer a frame"]["halfpipe_over_it"] for clip in drawn]
         add("drawing alone over a new pyrender renderer a frame", f"at least {drawn[0]['target']:g}", *(ranged(f, 1) for f in over))

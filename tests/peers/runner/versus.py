@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from runner import clips, quality
-from runner.desk import EQUAL_WORK, PEERS_DETECTOR
 from runner.failure import Failure
 from runner.figures import mib, ranged, ratios, spread, table
 
@@ -17,10 +16,12 @@ class Contestant:
     module: str | None = None
     options: tuple = ()
     mediapipe: bool = False
+    # Halfpipe with the peers' policy
+    equal: bool = False
 
 
 HALFPIPE = Contestant("Halfpipe")
-EQUAL = Contestant("Halfpipe, equal work", options=tuple(EQUAL_WORK))
+EQUAL = Contestant("Halfpipe, equal work", equal=True)
 NEW = Contestant("sequential, a new renderer a frame", "sequential", ("--renderer", "new"))
 KEPT = Contestant("sequential, one renderer kept", "sequential", ("--renderer", "kept"))
 # One sample a pixel is what Halfpipe takes on a software renderer.
@@ -71,7 +72,7 @@ def compare(desk, clip, rounds, field, reference=None):
 
 def _run(desk, clip, contestant, facts):
     if contestant.module is None:
-        measured, report, files = desk.run(clip, contestant.options)
+        measured, report, files = desk.run(clip, desk.equal_work() if contestant.equal else ())
         frames, counts = report["counts"]["frames"], report["counts"]
         rows = {name.removeprefix("nn.infer."): stage["items"] for name, stage in report["stages"].items() if name.startswith("nn.infer.")}
         inferences = {"detector": rows.get("movenet_multipose", 0), "landmarks": sum(n for name, n in rows.items() if "landmark" in name)}
@@ -80,7 +81,7 @@ def _run(desk, clip, contestant, facts):
     else:
         files = {"video": desk.scratch / "peer.mp4", "poses": desk.scratch / "peer.json"}
         arguments = ["--models", desk.models, "--input", clip, "--output", files["video"], "--poses", files["poses"]]
-        arguments += ["--detector-size", PEERS_DETECTOR, *contestant.options]
+        arguments += ["--detector-size", desk.detector_size, *contestant.options]
         measured = desk.peer(contestant.module, arguments, desk.mediapipe if contestant.mediapipe else None)
         counts = measured.result()
         frames, inferences, tracks = counts["frames"], counts["inferences"], None
@@ -112,6 +113,8 @@ def _figures(runs):
 def _ratios(runs):
     rates = {name: [run["frames_per_second"] for run in group] for name, group in runs.items()}
     cpu = {name: [run["cpu_ms_per_frame"] for run in group] for name, group in runs.items()}
+    # who finds more people has more to do
+    bodies = {name: [run["found"]["people"] / run["wall_seconds"] for run in group] for name, group in runs.items()}
     found = []
     for own, rivals, target in TARGETS:
         there = [c.name for c in rivals if c.name in rates]
@@ -123,6 +126,7 @@ def _ratios(runs):
                 "of": own.name,
                 "over": best,
                 "frames_per_second": ratios(rates[own.name], rates[best]),
+                "bodies_per_second": ratios(bodies[own.name], bodies[best]) if min(bodies[best]) > 0 else None,
                 "cpu_per_frame": ratios(cpu[own.name], cpu[best]),
                 "target": target,
             }
@@ -151,10 +155,12 @@ def text(result):
     heads = ["", "frames/s", "CPU-ms a frame", "peak RSS, MiB", "bodies", "tracks", "frames drawn", "inferences"]
     parts = [head, table(heads, rows)]
     if result["ratios"]:
+        ratio = lambda figure: ranged(figure, 2) if figure else "-"
         rows = [
-            [r["of"], r["over"], ranged(r["frames_per_second"], 2), f"{r['target']:g}", _met(r), ranged(r["cpu_per_frame"], 2)] for r in result["ratios"]
+            [r["of"], r["over"], ratio(r["frames_per_second"]), f"{r['target']:g}", _met(r), ratio(r["bodies_per_second"]), ratio(r["cpu_per_frame"])]
+            for r in result["ratios"]
         ]
-        parts.append(table(["", "against", "frames/s ratio", "at least", "met", "CPU ratio"], rows))
+        parts.append(table(["", "against", "frames/s ratio", "at least", "met", "bodies/s ratio", "CPU-ms a frame ratio"], rows))
     parts.append(quality.text(result["quality"]))
     return "\n\n".join(part for part in parts if part)
 
