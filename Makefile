@@ -85,6 +85,7 @@ serve: build guests models ## Start the HTTP API, with a store of its own under 
 install: build guests ## Install the command, the shipped guests and the models' recipes under PREFIX
 	install -D -m 755 $(HALFPIPE) $(PREFIX)/bin/halfpipe
 	find $(GUEST_DIR) -name '*.wasm' ! -name 'test_*' -exec install -D -m 644 -t $(PREFIX)/lib/halfpipe/guests {} +
+	$(PREFIX)/bin/halfpipe guest precompile --guests $(PREFIX)/lib/halfpipe/guests --out $(PREFIX)/lib/halfpipe/precompiled
 	cd models && find *.py catalog.toml recipes -type f ! -name '*.pyc' -exec install -D -m 644 {} $(abspath $(PREFIX))/share/halfpipe/models/{} \;
 
 .PHONY: doctor
