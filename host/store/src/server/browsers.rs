@@ -17,7 +17,7 @@ const KEPT: Duration = Duration::from_secs(3600);
 ///
 /// # Errors
 /// The origin that no header can hold.
-pub(super) fn admit<'o>(service: S3Service, origins: &'o [String]) -> Result<Cors<S3Service>, &'o str> {
+pub(super) fn admit(service: S3Service, origins: &[String]) -> Result<Cors<S3Service>, &str> {
     let layer = if origins.is_empty() {
         // allows nobody anything
         CorsLayer::new()
