@@ -6,6 +6,8 @@ use crate::JoinError;
 pub const LEAST_FRAMES: usize = 8;
 /// How far a cut may be moved to meet a key frame, in lengths of a window.
 const REACH: f64 = 0.25;
+/// Seconds by which sums of times may be off without counting as another frame.
+const ROUNDING: f64 = 1e-6;
 /// Most context that can be asked for, seconds: beyond it the windows would hardly be parts.
 pub const MOST_OVERLAP: f64 = 600.0;
 /// Most windows of a plan.
@@ -74,8 +76,8 @@ pub fn cut(times: &[f64], keys: &[usize], wanted: Wanted, overlap: f64) -> Resul
     cuts.push(frames);
     let spans = cuts.windows(2).map(|pair| {
         let (first, after) = (pair[0], pair[1]);
-        let context_first = times.partition_point(|t| *t < times[first] - overlap);
-        let context_after = if after == frames { frames } else { times.partition_point(|t| *t < times[after] + overlap / 2.0) };
+        let context_first = times.partition_point(|t| *t < times[first] - overlap - ROUNDING);
+        let context_after = if after == frames { frames } else { times.partition_point(|t| *t < times[after] + overlap / 2.0 - ROUNDING) };
         Span { first, after, context_first, context_after }
     });
     Ok(spans.collect())
