@@ -240,6 +240,9 @@ fn warnings(found: &Found) -> Vec<String> {
             warnings.push(format!("the parts' {what} on different devices, so they may differ slightly: {}", places.join("; ")));
         }
     }
+    if found.seams.iter().any(|seam| seam.shared_frames == 0) {
+        warnings.push("windows without overlap saw no frame both, so everybody has another number behind the seam".into());
+    }
     let coloured = found.header.settings.get("one_colour").and_then(serde_json::Value::as_bool) == Some(false);
     if coloured && found.links.iter().flatten().any(|(a, b)| a != b) {
         warnings.push(
