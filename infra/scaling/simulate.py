@@ -147,13 +147,17 @@ class Keda:
 
 
 class Functions:
-    """Lambda's event source: as many functions as there are messages, 1,000 more each ten seconds; they cost only while they work."""
+    """Lambda's event source for a queue: five at first, 300 more each minute, 1,000 at most; they cost only while they work.
+
+    After "Configuring scaling behavior for SQS event source mappings" in AWS Lambda's developer guide.
+    """
 
     period = 10.0
+    most = 1000
 
     def wanted(self, now: float, have: int, ready: int, visible: int, taken: int) -> int:
         """How many there are to be."""
-        return min(visible + taken, have + 1000)
+        return min(self.most, visible + taken, max(5, have + 50))
 
 
 def simulate(count: int, policy, most: int, start: float, spot: bool, assume: Assumptions) -> Outcome:
@@ -254,7 +258,7 @@ def cases() -> list[tuple[int, str, int, Assumptions]]:
     """Rows of the table: videos a day, policy, most workers, what is assumed."""
     usual, long = Assumptions(), Assumptions(mean_clip=300.0)
     rows = [(count, name, most, usual) for count, most in ((100, 10), (10_000, 20), (100_000, 200)) for name in ("steps", "KEDA", "Lambda")]
-    rows += [(1_000_000, "steps", 1000, usual), (1_000_000, "KEDA", 1000, usual), (1_000_000, "Lambda", 10_000, usual)]
+    rows += [(1_000_000, "steps", 1000, usual), (1_000_000, "KEDA", 1000, usual), (1_000_000, "Lambda", 1000, usual)]
     rows += [(10_000, "steps", 400, long), (10_000, "KEDA", 400, long)]
     return [*rows, (10_000, "KEDA", 400, dataclasses.replace(long, interruptions_per_hour=1.0))]
 

@@ -5,6 +5,8 @@
 //! that runs it over the repository.
 
 #[cfg(test)]
+mod deployment;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod licences;
