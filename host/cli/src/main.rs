@@ -1,4 +1,4 @@
-//! The `halfpipe` command: run jobs, serve them, check the machine, look at models and guests, measure.
+//! The `halfpipe` command: run jobs, serve them, take them from a queue, check the machine, look at models and guests, measure.
 
 // the engines' types are deep: wgpu's resources stand behind the host
 #![recursion_limit = "256"]

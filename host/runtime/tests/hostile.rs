@@ -129,6 +129,21 @@ fn crops_of_nonsense() {
 }
 
 #[test]
+fn blurs_of_nonsense() {
+    fails("wild_blur", &["InvalidArgument", "the blur of crop 0"], FaultKind::Failed);
+}
+
+#[test]
+fn blurs_without_end() {
+    fails("endless_blur", &["InvalidArgument", "too much work for one call"], FaultKind::Failed);
+}
+
+#[test]
+fn pictures_of_no_size() {
+    fails("wild_fit", &["InvalidArgument", "the target's width"], FaultKind::Failed);
+}
+
+#[test]
 fn a_frame_that_is_dropped() {
     fails("drop_frame", &["wrote 29 frames where 30 were read"], FaultKind::BadGuest);
 }

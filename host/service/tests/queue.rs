@@ -146,6 +146,56 @@ async fn poison_in_a_queue_without_dead_letters_comes_back_more_and_more_slowly(
     assert!((2..=4).contains(&receives), "{receives}");
 }
 
+/// A queue that is never empty: the same message, for ever.
+#[derive(Debug)]
+struct Endless(String);
+
+#[halfpipe_queue::async_trait]
+impl MessageQueue for Endless {
+    fn name(&self) -> &str {
+        "endless queue"
+    }
+
+    async fn facts(&self) -> Result<Facts, QueueError> {
+        Ok(Facts { waiting: 1, ..Facts::default() })
+    }
+
+    async fn send(&self, _: &str, _: Duration) -> Result<String, QueueError> {
+        Ok("id".into())
+    }
+
+    async fn receive(&self, _: usize, _: Duration, _: Duration) -> Result<Vec<Message>, QueueError> {
+        tokio::time::sleep(SECOND / 50).await;
+        let (id, receipt) = ("id".into(), "receipt".into());
+        Ok(vec![Message { id, body: self.0.clone(), receipt, receives: 1, sent: std::time::SystemTime::now() }])
+    }
+
+    async fn hold(&self, _: &Message, _: Duration) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn delete(&self, _: &Message) -> Result<(), QueueError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_a_message_is_found_though_the_worker_is_never_idle() {
+    let bench = Bench::new(Arc::new(MemoryStore::new()), |_| {});
+    let ended = submit(&bench.app.ledger);
+    bench.app.ledger.cancel(&ended.id).unwrap();
+    let forgotten = submit(&bench.app.ledger);
+    let config = WorkerConfig { look: SECOND / 20, ..WorkerConfig::default() };
+    let (queue, leaving) = (Arc::new(Endless(job_message(&ended.id))), CancellationToken::new());
+    let worker = Worker::new(Arc::clone(&bench.app), queue, Arc::new(Status::default()), config, leaving.clone());
+    let worker = tokio::spawn(worker.run());
+    while !bench.app.ledger.get(&forgotten.id).unwrap().state.is_final() {
+        tokio::time::sleep(SECOND / 50).await;
+    }
+    leaving.cancel();
+    worker.await.unwrap().unwrap();
+}
+
 #[test]
 fn a_named_job_is_taken_up_when_it_may_be() {
     let ledger = Ledger::new(Arc::new(MemoryStore::new()), "ledger/", LONG, 100);

@@ -5,7 +5,7 @@
 //! bilinearly between four pixels of the patch. What lies outside the frame counts as black pixels in both steps.
 //!
 //! 4D-Humans' way: the patch has the frame's own pixels and is blurred by a Gaussian instead, which knows nothing of the black
-//! around the frame, and pixels count by their index as in OpenCV. A large patch is made in bands.
+//! around the frame, and pixels count by their index as in OpenCV. A large upright patch is made in bands.
 
 use std::ops::Range;
 
@@ -87,7 +87,10 @@ impl Cropper {
     ) {
         let (affine, to_rgb) = (Affine::new(norm), ToRgb::new(colour));
         let samples = Samples::by_index(crop, side);
-        let bands = (f64::from(crop.side).powi(2) / BAND_PIXELS).ceil().clamp(1.0, f64::from(side)) as u32;
+        // bands of a turned crop would lie across the frame, and each need most of it
+        let upright = crop.rotation == 0.0;
+        let pixels = if upright { f64::from(crop.side).powi(2).min(picture.size().area() as f64) } else { 0.0 };
+        let bands = (pixels / BAND_PIXELS).ceil().clamp(1.0, f64::from(side)) as u32;
         let height = side.div_ceil(bands);
         for top in (0..side).step_by(height as usize) {
             let band = top..(top + height).min(side);

@@ -15,6 +15,9 @@ use super::visit::Crew;
 use crate::App;
 use crate::jobs::DispatcherConfig;
 
+/// A worker that is never idle looks into the ledger so many times less often.
+const BUSY: u32 = 10;
+
 /// How a worker behaves. How many jobs it works on at once, leases and attempts stand in [`Config`](crate::Config).
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -123,15 +126,23 @@ impl Worker {
     async fn work(&self, running: &mut JoinSet<()>, receiving: &mut Option<Receiving>) -> Result<(), WorkerError> {
         let crew = &self.crew;
         let mut back_off = BackOff::default();
-        let (mut looked, mut look) = (Instant::now(), jittered(self.config.look));
-        // where one job was found that no message leads to, there may be more
-        let mut wait = self.config.wait;
+        let (mut idle, mut wait) = (false, self.config.wait);
+        let mut due = Instant::now() + jittered(self.config.look);
         while !crew.leaving.is_cancelled() {
             if let Some(reason) = crew.status.hopeless(self.config.patience) {
                 crew.leaving.cancel();
                 return Err(WorkerError::Hopeless { seconds: self.config.patience.as_secs(), reason });
             }
             let room = crew.app.config.running.saturating_sub(running.len());
+            // before the next message is asked for: there is no room afterwards
+            let late = if idle { Duration::ZERO } else { self.config.look * (BUSY - 1) };
+            if receiving.is_none() && room > 0 && due.elapsed() > late {
+                let found = self.look(running).await;
+                // where one was found, there may be more: an idle worker looks again if no message comes first
+                due = Instant::now() + if found && idle { Duration::ZERO } else { jittered(self.config.look) };
+                (idle, wait) = (false, if found { Duration::ZERO } else { self.config.wait });
+                continue;
+            }
             if receiving.is_none() && room > 0 {
                 *receiving = Some(self.receive(room, wait));
             }
@@ -149,12 +160,7 @@ impl Worker {
                     back_off = BackOff::default();
                     crew.status.well(Part::Queue);
                     crew.status.received(&messages);
-                    if messages.is_empty() && looked.elapsed() >= look {
-                        let found = self.look(running).await;
-                        looked = Instant::now();
-                        (look, wait) =
-                            if found { (Duration::ZERO, Duration::ZERO) } else { (jittered(self.config.look), self.config.wait) };
-                    }
+                    (idle, wait) = (messages.is_empty(), self.config.wait);
                     for message in messages {
                         let crew = Arc::clone(crew);
                         running.spawn(async move { crew.see_to(&message).await });
@@ -179,8 +185,8 @@ impl Worker {
         Box::pin(async move { queue.receive(room.min(MOST_RECEIVED), wait, hold).await })
     }
 
-    /// Takes up a job that no message leads to: its message was lost, or never sent. Only an empty queue makes time for it, so jobs
-    /// whose messages are about to come are not taken from those who will get them. Whether there was one.
+    /// Takes up a job that no message leads to: its message was lost, or never sent. Mostly an empty queue makes time for it, so that
+    /// jobs whose messages are about to come are seldom taken from those who will get them. Whether there was one.
     async fn look(&self, running: &mut JoinSet<()>) -> bool {
         let crew = Arc::clone(&self.crew);
         let owner = crew.owner.clone();
