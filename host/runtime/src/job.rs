@@ -292,6 +292,9 @@ impl Host {
                 bodies.push(name.clone());
             }
             models.insert(name.clone(), entry.onnx().sha256.to_string());
+            // a rig, or weights that lie beside the graph
+            let others = entry.files().into_iter().filter(|file| file.file != entry.onnx().file);
+            models.extend(others.map(|file| (format!("{name}/{}", file.file), file.sha256.to_string())));
             licences.insert(name.clone(), entry.licence().to_owned());
         }
         let (device, adapter) = (self.shared.nn.device(), self.shared.draw.adapter());

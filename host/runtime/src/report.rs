@@ -124,7 +124,7 @@ pub struct Provenance {
     pub guest_version: String,
     /// sha256 of the guest component.
     pub guest_sha256: String,
-    /// sha256 by model name.
+    /// sha256 by model name; of files beside a graph (a rig, external weights) by `name/file`.
     pub models: BTreeMap<String, String>,
     /// Licence by model name.
     pub licences: BTreeMap<String, String>,
