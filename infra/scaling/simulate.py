@@ -37,7 +37,7 @@ class Assumptions:
     spread: float = 0.8  # assumed: sigma of the logarithm of its length
     overhead: float = 1.5  # assumed: fetching, storing and settling a job
     machine_start: float = 180.0  # assumed: an instance from order to first message, image pulled and models loaded
-    function_start: float = 1.5  # a function's cold start: 1.1 to 1.3 s seen under AWS's emulator (infra/README.md), rounded up
+    function_start: float = 1.5  # a function's cold start: 0.7 to 1.3 s seen under AWS's emulator (infra/SCALING.md), rounded up
     interruptions_per_hour: float = 0.05  # assumed: a spot instance's chance of being taken away, each hour
     burst_factor: float = 8.0  # assumed: three bursts a day of ten minutes, at so many times the usual rate
     seed: int = 20_240_229
