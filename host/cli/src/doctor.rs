@@ -5,7 +5,7 @@ use std::path::Path;
 use halfpipe_nn::ort::OrtLibrary;
 use halfpipe_nn::{Catalog, NnConfig, NnLane};
 use halfpipe_render::{DrawLane, LaneConfig};
-use halfpipe_runtime::{Guest, Limits, Sandbox};
+use halfpipe_runtime::{Guest, Limits, Planner, Sandbox};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
@@ -127,9 +127,16 @@ async fn guests(args: &DoctorArgs, findings: &mut Findings) {
         let message = format!("there are no pipeline components in {}; run `make guests`", dir.display());
         return findings.add("guest", Err::<String, _>(message));
     }
+    let planners = halfpipe_runtime::host::planners(&dir);
     for file in files {
-        let loaded = Guest::load(&sandbox, &limits, &file).await;
-        findings.add("guest", loaded.map(|g| format!("{} {} ({})", g.description.name, g.description.version, file.display())));
+        let name = file.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        if planners.iter().any(|planner| planner == name) {
+            let loaded = Planner::load(&sandbox, &file);
+            findings.add("planner", loaded.map(|p| format!("{} ({})", p.name(), file.display())));
+        } else {
+            let loaded = Guest::load(&sandbox, &limits, &file).await;
+            findings.add("guest", loaded.map(|g| format!("{} {} ({})", g.description.name, g.description.version, file.display())));
+        }
     }
 }
 

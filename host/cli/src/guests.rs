@@ -33,7 +33,14 @@ pub fn guest(args: &GuestArgs) -> anyhow::Result<()> {
         }
         GuestCommand::List { places } => {
             let sandbox = sandbox(places.compiled())?;
-            for file in files(&places.guests_dir()?) {
+            let dir = places.guests_dir()?;
+            let planners = halfpipe_runtime::host::planners(&dir);
+            for file in files(&dir) {
+                let name = file.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+                if planners.iter().any(|planner| planner == name) {
+                    println!("{name:<14} {:<8} a planner: says which jobs follow from an event (`halfpipe serve --planner`)", "");
+                    continue;
+                }
                 match runtime.block_on(Guest::load(&sandbox, &limits, &file)) {
                     Ok(g) => println!("{:<14} {:<8} {}", g.description.name, g.description.version, g.description.summary),
                     Err(e) => println!("{:<14} not usable: {e}", file.display()),

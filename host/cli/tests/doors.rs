@@ -13,6 +13,21 @@ use halfpipe_runtime::{CancelToken, Host, HostConfig, Job, Outputs, Precompiled}
 use halfpipe_testkit::places;
 
 #[test]
+fn doctor_knows_planners_from_pipelines_and_finds_both_usable() {
+    let desk = Desk::new();
+    let findings: serde_json::Value = serde_json::from_str(&desk.run(&["doctor", "--json"]).stdout).unwrap();
+    let of = |check: &str, file: &str| {
+        let all = findings.as_array().unwrap();
+        let about = |f: &&serde_json::Value| f["check"] == check && f["message"].as_str().unwrap().contains(file);
+        all.iter().find(about).unwrap_or_else(|| panic!("nothing of {file} in {findings}"))["ok"].clone()
+    };
+    assert_eq!(of("guest", "overlay.wasm"), true);
+    assert_eq!(of("planner", "planner.wasm"), true);
+    let list = desk.run(&["guest", "list"]).stdout;
+    assert!(list.lines().any(|l| l.starts_with("planner")) && !list.contains("not usable"), "{list}");
+}
+
+#[test]
 fn the_command_and_an_embedded_host_agree() {
     let desk = Desk::new();
     let input = places::clip("tfjs_pose_squats.mp4");

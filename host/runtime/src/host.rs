@@ -153,9 +153,19 @@ pub fn find_guest(name: &str, dir: &Path) -> Result<PathBuf, RuntimeError> {
 /// apart by what their files say they export.
 #[must_use]
 pub fn pipelines(dir: &Path) -> Vec<String> {
+    exporters(dir, "halfpipe:job/runner@")
+}
+
+/// Names of the components in a folder that are planners, sorted, told apart in the same way.
+#[must_use]
+pub fn planners(dir: &Path) -> Vec<String> {
+    exporters(dir, "halfpipe:job/planning@")
+}
+
+fn exporters(dir: &Path, interface: &str) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
-        .filter(|e| crate::guest::exports(&e.path()).iter().any(|export| export.starts_with("halfpipe:job/runner@")))
+        .filter(|e| crate::guest::exports(&e.path()).iter().any(|export| export.starts_with(interface)))
         .filter_map(|e| e.file_name().to_str()?.strip_suffix(".wasm").map(str::to_owned))
         .collect();
     names.sort();
