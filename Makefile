@@ -50,8 +50,7 @@ PRODUCT := $(HOST) --exclude halfpipe-tidy
 
 # nextest where it is installed, plain `cargo test` elsewhere: both run the same tests.
 ifneq ($(shell command -v cargo-nextest),)
-# One test more than there are cores: many wait for processes and servers.
-TEST := $(CARGO) nextest run $(LOCKED) --release --test-threads $(shell echo $$(($$(nproc) + 1))) $(if $(CI),--profile ci)
+TEST := $(CARGO) nextest run $(LOCKED) --release $(if $(CI),--profile ci)
 else
 TEST := $(CARGO) test $(LOCKED) --release --lib --bins --tests
 endif
