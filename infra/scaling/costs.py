@@ -1,4 +1,4 @@
-"""What 1,000 clips cost on AWS, worked out from list prices, the CPU time a frame in README.md and the requests a job sends.
+"""What 1,000 clips cost on AWS, worked out from list prices, a CPU time a frame and the requests a job sends.
 
     python3 infra/scaling/costs.py            prints the tables
     python3 infra/scaling/costs.py --write    writes them into infra/lambda/README.md
@@ -7,15 +7,14 @@
 Prices change and differ by region: put yours into `Prices`. No GPU was measured, so its row says how fast one has to be, not how fast it is.
 """
 
-import argparse
 import dataclasses
 import pathlib
 import sys
 
+from page import Page
 from simulate import Assumptions
 
-PAGE = pathlib.Path(__file__).resolve().parents[1] / "lambda/README.md"
-BEGIN, END = "<!-- costs.py begins -->", "<!-- costs.py ends -->"
+PAGE = Page(pathlib.Path(__file__).resolve().parents[1] / "lambda/README.md", "costs.py")
 
 
 # The function of infra/lambda/template.yaml.
@@ -108,31 +107,5 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-def page_with(text: str, new: str) -> str:
-    """The page with the tables in their place."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{new}\n{END}{rest.split(END)[1]}"
-
-
-def main() -> int:
-    """0 unless the tables in the page are others."""
-    parser = argparse.ArgumentParser(description="What 1,000 clips cost on AWS.")
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--write", action="store_true", help="write the tables into infra/lambda/README.md")
-    choice.add_argument("--check", action="store_true", help="fail if the tables there are others")
-    arguments = parser.parse_args()
-    new = tables()
-    if not (arguments.write or arguments.check):
-        print(new)
-        return 0
-    text = PAGE.read_text()
-    if arguments.write:
-        PAGE.write_text(page_with(text, new))
-    elif page_with(text, new) != text:
-        print("infra/lambda/README.md has other tables; run: python3 infra/scaling/costs.py --write", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(PAGE.main("What 1,000 clips cost on AWS.", tables()))

@@ -6,11 +6,10 @@
 
 Events, not averages: every message arrives, is taken by a worker, is handed back if its worker is interrupted, and is done once. The
 rules of the autoscalers are read from infra/lambda/template.yaml and infra/kubernetes/base/scaling.yaml, so that the page speaks about
-what is deployed. Times of jobs come from the CPU time a frame in README.md; no GPU was measured, so none is simulated. What is assumed
+what is deployed. Times of jobs come from a measured CPU time a frame; no GPU was measured, so none is simulated. What is assumed
 and not measured is listed in `Assumptions`. Randomness is seeded: the same table every time.
 """
 
-import argparse
 import collections
 import dataclasses
 import heapq
@@ -20,9 +19,10 @@ import random
 import re
 import sys
 
+from page import Page
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGE = ROOT / "infra/SCALING.md"
-BEGIN, END = "<!-- simulate.py begins -->", "<!-- simulate.py ends -->"
+PAGE = Page(ROOT / "infra/SCALING.md", "simulate.py")
 DAY = 86_400.0
 
 
@@ -30,7 +30,7 @@ DAY = 86_400.0
 class Assumptions:
     """What the simulation takes for granted. Seconds, unless a name says otherwise."""
 
-    cpu_ms_per_frame: float = 72.0  # README.md, "Measured": 70 to 74 for the clip of 1768x994 pixels
+    cpu_ms_per_frame: float = 72.0  # 70 to 74 for the clip of 1768x994 pixels when this was planned; README.md has 64 to 70 since
     cores: int = 2  # as measured; a worker with more is faster by less than their number
     frames_per_second: float = 30.0
     mean_clip: float = 15.0  # assumed: length of a clip
@@ -287,31 +287,5 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def page_with(text: str, new: str) -> str:
-    """The page with the table in its place."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{new}\n{END}{rest.split(END)[1]}"
-
-
-def main() -> int:
-    """0 unless the table in the page is another one."""
-    parser = argparse.ArgumentParser(description="A day of a queue and its autoscaler.")
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--write", action="store_true", help="write the table into infra/SCALING.md")
-    choice.add_argument("--check", action="store_true", help="fail if the table there is another one")
-    arguments = parser.parse_args()
-    new = table()
-    if not (arguments.write or arguments.check):
-        print(new)
-        return 0
-    text = PAGE.read_text()
-    if arguments.write:
-        PAGE.write_text(page_with(text, new))
-    elif page_with(text, new) != text:
-        print("infra/SCALING.md has another table; run: python3 infra/scaling/simulate.py --write", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(PAGE.main("A day of a queue and its autoscaler.", table()))

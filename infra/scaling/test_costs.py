@@ -31,8 +31,8 @@ class Tables(unittest.TestCase):
         self.assertGreater(total(60.0), 2 * total(15.0) * 0.9)
 
     def test_the_page_shows_these_tables(self):
-        text = costs.PAGE.read_text()
-        self.assertEqual(costs.page_with(text, costs.tables()), text, "run: python3 infra/scaling/costs.py --write")
+        text = costs.PAGE.text()
+        self.assertEqual(costs.PAGE.with_tables(costs.tables()), text, "run: python3 infra/scaling/costs.py --write")
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ class Days(unittest.TestCase):
         self.assertNotEqual(outcomes[0], other)
 
     def test_the_page_shows_this_table(self):
-        text = simulate.PAGE.read_text()
-        self.assertEqual(simulate.page_with(text, simulate.table()), text, "run: python3 infra/scaling/simulate.py --write")
+        text = simulate.PAGE.text()
+        self.assertEqual(simulate.PAGE.with_tables(simulate.table()), text, "run: python3 infra/scaling/simulate.py --write")
 
 
 def after_arrivals(count: int, assume: Assumptions):
