@@ -154,16 +154,17 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         if let Some(queue) = queue {
             app = app.with_queue(Arc::new(SqsQueue::connect(queue).await?));
         }
-        println!("halfpipe listens on http://{address}, store: {}", app.store.name());
-        if let Some(server) = &shelter.server {
-            println!("S3 endpoint {}, bucket {OWN_BUCKET}, folder {}", server.endpoint(), args.data.display());
-        }
         let leaving = CancellationToken::new();
         let token = leaving.clone();
         signals::listen(move || {
             eprintln!("leaving: no new jobs; running ones may finish (again to leave at once)");
             token.cancel();
         })?;
+        // who reads this may ask the process to leave: it listens to that by now
+        println!("halfpipe listens on http://{address}, store: {}", app.store.name());
+        if let Some(server) = &shelter.server {
+            println!("S3 endpoint {}, bucket {OWN_BUCKET}, folder {}", server.endpoint(), args.data.display());
+        }
         // a front door of a queue works on nothing
         if app.queue.get().is_none() {
             let warming = Arc::clone(&app);

@@ -10,6 +10,7 @@ use clap::Args;
 use halfpipe_queue::{SqsConfig, SqsQueue};
 use halfpipe_runtime::{HostConfig, Limits, RuntimeError};
 use halfpipe_service::queue::{BackOff, Part, Protect, Stage, Status, Worker, WorkerConfig, probes};
+use halfpipe_service::settings::JobSettings;
 use halfpipe_service::{App, AppError, Config, Engines, server};
 use halfpipe_store::StoreError;
 use tokio_util::sync::CancellationToken;
@@ -48,9 +49,6 @@ pub struct WorkerArgs {
     /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "HALFPIPE_LISTEN", default_value = "127.0.0.1:5001", value_name = "IP:PORT")]
     pub listen: SocketAddr,
-    /// Folder for work in progress [default: the system's folder for temporary files]
-    #[arg(long, env = "HALFPIPE_SPOOL", value_name = "DIR")]
-    pub spool: Option<PathBuf>,
 
     /// Jobs worked on at once: they share models and cores, so more than one gains little without a GPU
     #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -64,15 +62,6 @@ pub struct WorkerArgs {
     /// Seconds between two looks of an idle worker for jobs that no message leads to
     #[arg(long, env = "HALFPIPE_LOOK_SECONDS", default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub look: u64,
-    /// Seconds after which the job of a process that stopped answering is taken over
-    #[arg(long, env = "HALFPIPE_LEASE_SECONDS", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=3600))]
-    pub lease: u64,
-    /// Attempts a job gets where its fault may pass
-    #[arg(long, env = "HALFPIPE_ATTEMPTS", default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
-    pub attempts: u32,
-    /// Longest time one job may take, seconds [default: any]
-    #[arg(long, env = "HALFPIPE_JOB_SECONDS", value_name = "SECONDS")]
-    pub job_timeout: Option<u64>,
     /// Seconds that running jobs may go on after SIGTERM before they are handed over
     #[arg(long, env = "HALFPIPE_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub drain: u64,
@@ -85,18 +74,9 @@ pub struct WorkerArgs {
     /// Program to call with `begin` and `end` when work begins and ends
     #[arg(long, env = "HALFPIPE_PROTECT_COMMAND", value_name = "PROGRAM")]
     pub protect_command: Option<PathBuf>,
-    /// Pipeline whose models are loaded before any message is taken, and of jobs that name none
-    #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay", value_name = "NAME")]
-    pub pipeline: String,
-    /// Planner component that decides on upload events: a name in the guests' folder
-    #[arg(long, env = "HALFPIPE_PLANNER", default_value = "planner", value_name = "NAME")]
-    pub planner: String,
-    /// Signs webhooks
-    #[arg(long, env = "HALFPIPE_WEBHOOK_SECRET", value_name = "TEXT", hide_env_values = true)]
-    pub webhook_secret: Option<String>,
-    /// Let webhooks go to loopback and private addresses
-    #[arg(long, env = "HALFPIPE_WEBHOOK_PRIVATE")]
-    pub webhook_private: bool,
+    /// How jobs are worked on; the pipeline's models are loaded before any message is taken
+    #[command(flatten)]
+    pub work: JobSettings,
     /// Logs as JSON, one object a line
     #[arg(long, env = "HALFPIPE_LOG_JSON")]
     pub log_json: bool,
@@ -128,7 +108,6 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::bind(args.listen)
             .await
             .map_err(|e| Environment(format!("cannot listen on {} ({e}); give another address by --listen", args.listen)))?;
-        println!("halfpipe worker of {}, store: {}, probes on http://{}", args.queue, args.store, listener.local_addr()?);
         let status = Arc::new(Status::default());
         let (leaving, ended) = (CancellationToken::new(), CancellationToken::new());
         let token = leaving.clone();
@@ -136,6 +115,8 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
             eprintln!("leaving: no new messages; running jobs may finish (again to leave at once)");
             token.cancel();
         })?;
+        // who reads this may ask the process to leave: it listens to that by now
+        println!("halfpipe worker of {}, store: {}, probes on http://{}", args.queue, args.store, listener.local_addr()?);
         // probes answer from the first moment to the last
         let serving = tokio::spawn(server::serve(listener, probes(Arc::clone(&status)), ended.clone()));
         let outcome = Work { args, queue, place, config, protect, status, leaving }.run(host).await;
@@ -258,18 +239,10 @@ fn protect(args: &WorkerArgs) -> anyhow::Result<Option<Protect>> {
 }
 
 fn config(args: &WorkerArgs) -> anyhow::Result<Config> {
-    let spool = args.spool.clone().unwrap_or_else(|| std::env::temp_dir().join("halfpipe"));
     Ok(Config {
         // the queue holds what waits; whoever sends the jobs decides how many
         most_waiting: usize::MAX,
         running: usize::from(args.jobs),
-        lease: Duration::from_secs(args.lease),
-        most_attempts: args.attempts,
-        job_timeout: args.job_timeout.map(Duration::from_secs),
-        pipeline: args.pipeline.clone(),
-        planner: args.planner.clone(),
-        webhook_secret: args.webhook_secret.clone(),
-        webhook_private: args.webhook_private,
-        ..Config::new(spool, args.places.guests_dir()?)
+        ..args.work.config(args.places.guests_dir()?)
     })
 }

@@ -1,10 +1,10 @@
 //! Components compiled ahead of time: `.cwasm` files beside the program, so that a cold start does not wait for the compiler, and
 //! the user's cache of what was compiled before.
 //!
-//! A file is named after the sha256 of the component it was compiled from and the engine it is for, and begins with one line of JSON ([`Label`]) that says
-//! for which host and engine (wasmtime's version and settings), and what the sha256 of the machine code behind it is. It is used
-//! only where all of that holds and wasmtime finds its processor's features in it; anything else is told in the log, and the
-//! component is compiled as if the file were not there. Components can be exchanged as before: another component has another digest.
+//! A file is named after the sha256 of the component it was compiled from and the engine it is for, and begins with one line of
+//! JSON that says for which host and engine (wasmtime's version and settings), and what the sha256 of the machine code behind it
+//! is. It is used only where all of that holds and wasmtime finds its processor's features in it; anything else is told in the
+//! log, and the component is compiled as if the file were not there. Components can be exchanged as before: another component has another digest.
 //!
 //! **Trust.** A component is sandboxed; machine code is not. That is why these files lie beside the program or in the cache of the
 //! user who runs it, never in the folder of components, and why a file or folder that anybody may write to is refused: whoever
@@ -30,7 +30,7 @@ const LONGEST_LABEL: usize = 4096;
 /// The first line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Label {
+struct Label {
     /// [`FORMAT`].
     format: String,
     /// Version of the host that compiled it.

@@ -1,5 +1,5 @@
-//! Settings that the service's programs share, each said once: flag, variable, default and meaning. `halfpipe serve` takes them as flags
-//! or variables, the Lambda function as variables; the table in docs/serving.md is made of them.
+//! Settings that the service's programs share, each said once: flag, variable, default and meaning. `halfpipe serve` and
+//! `halfpipe worker` take them as flags or variables, the Lambda function as variables; the table in docs/serving.md is made of them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +34,9 @@ pub struct ApiSettings {
     /// Largest video taken in, MiB
     #[arg(long, env = "HALFPIPE_MAX_UPLOAD_MIB", default_value_t = 2048, value_name = "MIB")]
     pub max_upload_mib: u64,
+    /// Hours after which an upload that no job has is removed
+    #[arg(long, env = "HALFPIPE_ORPHAN_HOURS", default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
+    pub orphan_hours: u64,
     /// Jobs that may wait before more are refused with 429 [default: 100; in Lambda 1000]
     #[arg(long, env = "HALFPIPE_WAITING", value_name = "N")]
     pub waiting: Option<u32>,
@@ -54,9 +57,6 @@ pub struct JobSettings {
     /// Longest time one job may take, seconds [default: any]
     #[arg(long, env = "HALFPIPE_JOB_SECONDS", value_name = "SECONDS")]
     pub job_timeout: Option<u64>,
-    /// Hours after which an upload that no job has is removed
-    #[arg(long, env = "HALFPIPE_ORPHAN_HOURS", default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
-    pub orphan_hours: u64,
     /// Pipeline of jobs that name none
     #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay", value_name = "NAME")]
     pub pipeline: String,
@@ -80,7 +80,6 @@ impl JobSettings {
             lease: Duration::from_secs(self.lease),
             most_attempts: self.attempts,
             job_timeout: self.job_timeout.map(Duration::from_secs),
-            orphan_age: Duration::from_secs(self.orphan_hours.saturating_mul(3600)),
             pipeline: self.pipeline.clone(),
             planner: self.planner.clone(),
             webhook_secret: self.webhook_secret.clone(),
@@ -95,6 +94,7 @@ impl ApiSettings {
     pub fn set(&self, config: &mut Config, waiting: u32) {
         config.api_keys = self.api_keys.iter().filter(|key| !key.is_empty()).cloned().collect();
         config.cors_origins.clone_from(&self.cors_origins);
+        config.orphan_age = Duration::from_secs(self.orphan_hours.saturating_mul(3600));
         config.most_upload_bytes = self.max_upload_mib.saturating_mul(1 << 20);
         config.most_waiting = usize::try_from(self.waiting.unwrap_or(waiting)).unwrap_or(usize::MAX);
     }
