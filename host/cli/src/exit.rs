@@ -1,17 +1,31 @@
 //! Exit codes, as the help documents them.
 
-use std::process::ExitCode;
+use std::io::Write;
 
 use halfpipe_queue::QueueError;
 use halfpipe_runtime::{FaultKind, RuntimeError};
 use halfpipe_service::queue::WorkerError;
 use halfpipe_store::StoreError;
 
-/// Prints the error in one line, its causes included, and turns the outcome into an exit code.
-pub fn finish(outcome: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
+/// Prints the error in one line, its causes included, and ends the process with the outcome's exit code.
+pub fn finish(outcome: anyhow::Result<()>) -> ! {
+    let code = tell(outcome);
+    // nobody is left to hear that stdout cannot be written
+    let _ = std::io::stdout().flush();
+    end(code)
+}
+
+/// Ends the process without the exit handlers of libraries: those of graphics drivers free what a thread that still opens a
+/// device, or that was left behind in a blocking call, works with, and the process would crash instead of ending.
+pub fn end(code: u8) -> ! {
+    signal_hook::low_level::exit(i32::from(code))
+}
+
+/// Prints the error, if there is one.
+fn tell(outcome: anyhow::Result<()>) -> u8 {
+    let Err(error) = outcome else { return 0 };
     if let Some(Told(code)) = error.downcast_ref() {
-        return ExitCode::from(*code);
+        return *code;
     }
     let code = code(&error);
     if code == 130 {
@@ -19,7 +33,7 @@ pub fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     } else {
         eprintln!("error: {}", one_line(&error));
     }
-    ExitCode::from(code)
+    code
 }
 
 /// A program that was started has told its error itself; its exit code is left.

@@ -25,7 +25,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 
-fn main() -> std::process::ExitCode {
+fn main() -> ! {
     settle_environment();
     let cli = Cli::parse();
     let as_json = match &cli.command {

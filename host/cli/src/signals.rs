@@ -3,6 +3,8 @@
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::exit;
+
 /// Calls `ask` at the first signal, which is to end things in order. The second signal ends the process at once.
 pub fn listen(ask: impl Fn() + Send + 'static) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
@@ -14,7 +16,7 @@ pub fn listen(ask: impl Fn() + Send + 'static) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
             }
             if !first {
-                std::process::exit(130);
+                exit::end(130);
             }
             ask();
         }

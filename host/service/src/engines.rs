@@ -1,5 +1,8 @@
 //! The engines, which start in the background while the service already answers.
 
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
 use halfpipe_runtime::{Host, HostConfig};
 use tokio::sync::watch;
 
@@ -14,10 +17,25 @@ pub enum EngineStatus {
     Failed(String),
 }
 
-/// A handle on the engines. Cheap to clone.
+/// A handle on the engines. Cheap to clone. The last one to go waits until a start under way has ended: a process that
+/// ends while a graphics driver opens a device on another thread takes the driver's memory from under it, and crashes.
 #[derive(Clone)]
 pub struct Engines {
     status: watch::Receiver<EngineStatus>,
+    _start: Option<Arc<Start>>,
+}
+
+/// The thread that starts the engines.
+struct Start(Option<JoinHandle<()>>);
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that started the engines panicked");
+        }
+    }
 }
 
 impl std::fmt::Debug for Engines {
@@ -38,7 +56,7 @@ impl Engines {
     /// Where the system gives no thread.
     pub fn start(config: HostConfig) -> std::io::Result<Self> {
         let (sender, status) = watch::channel(EngineStatus::Starting);
-        std::thread::Builder::new().name("engines".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("engines".into()).spawn(move || {
             let outcome = match Host::start(config) {
                 Ok(host) => EngineStatus::Ready(host),
                 Err(error) => {
@@ -48,19 +66,19 @@ impl Engines {
             };
             sender.send_replace(outcome);
         })?;
-        Ok(Self { status })
+        Ok(Self { status, _start: Some(Arc::new(Start(Some(thread)))) })
     }
 
     /// Engines that are there already.
     #[must_use]
     pub fn ready(host: Host) -> Self {
-        Self { status: watch::channel(EngineStatus::Ready(host)).1 }
+        Self { status: watch::channel(EngineStatus::Ready(host)).1, _start: None }
     }
 
     /// Engines that are not to be had: for a process that only takes jobs in. The sentence says why.
     #[must_use]
     pub fn absent(message: impl Into<String>) -> Self {
-        Self { status: watch::channel(EngineStatus::Failed(message.into())).1 }
+        Self { status: watch::channel(EngineStatus::Failed(message.into())).1, _start: None }
     }
 
     /// How far they are, now.
