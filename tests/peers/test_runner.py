@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from peer import x264
 from runner import figures, floor, process, quality, summary, versus
 from runner.failure import Failure
 
@@ -25,6 +26,15 @@ def person(shift=0.0, visible=1.0):
 
 def seen(shift=0.0, visible=1.0):
     return quality._person(*person(shift, visible), (10.0, (0.0, 0.0)))
+
+
+class Encoding(unittest.TestCase):
+    def test_peers_encode_as_halfpipe_does(self):
+        ffmpeg = Path(__file__).parents[2] / "host" / "media" / "src" / "ffmpeg"
+        self.assertIn(f'"{x264.PRESET}".to_owned()', (ffmpeg / "encode.rs").read_text())
+        arguments = x264.arguments()
+        self.assertIn(f'"{arguments[arguments.index("-x264-params") + 1]}"', (ffmpeg / "encode_args.rs").read_text())
+        self.assertNotIn("-x264-params", x264.arguments("veryfast", 0))
 
 
 class Figures(unittest.TestCase):

@@ -162,7 +162,7 @@ pub struct RunArgs {
     /// x264 constant rate factor, 0 (lossless) to 51 [default: 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=51))]
     pub quality: Option<u8>,
-    /// x264 preset [default: veryfast]
+    /// x264 preset: slower ones make smaller files [default: superfast]
     #[arg(long, value_name = "NAME", value_parser = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"])]
     pub preset: Option<String>,
     /// Longest time the job may take

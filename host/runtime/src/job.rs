@@ -509,7 +509,7 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
             statuses: report.statuses.into_iter().collect(),
             other: report.counts.into_iter().collect(),
         },
-        settings: json!({ "batch": job.batch, "quality": job.quality, "preset": job.preset, "window": job.window.map(|w| [w.start_secs, w.end_secs]), "guest": settings }),
+        settings: json!({ "batch": job.batch, "quality": state.quality, "preset": state.preset, "window": job.window.map(|w| [w.start_secs, w.end_secs]), "guest": settings }),
         wall_seconds: outcome.wall,
         load_seconds: outcome.load,
         first_batch_seconds: state.first_batch.map(|d| d.as_secs_f64()),

@@ -103,9 +103,9 @@ pub struct JobState {
     pub grants: Grants,
     /// Part of the input to read.
     pub window: Option<Window>,
-    /// Constant rate factor, where the job says so.
+    /// Constant rate factor, where the job says so; that of the video once it is begun.
     pub quality: Option<u8>,
-    /// x264 preset, where the job says so.
+    /// x264 preset, likewise.
     pub preset: Option<String>,
     /// Bytes of one picture of the input.
     pub picture_bytes: u64,

@@ -10,6 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
+from peer import x264
+
 
 def arguments(about, more=lambda parser: None):
     """The command line of a peer."""
@@ -22,8 +24,8 @@ def arguments(about, more=lambda parser: None):
     parser.add_argument("--landmark-passes", type=int, default=2, choices=(1, 2))
     parser.add_argument("--landmarks", default="full", choices=("lite", "full", "heavy"))
     parser.add_argument("--opacity", type=float, default=0.6)
-    parser.add_argument("--preset", default="veryfast")
-    parser.add_argument("--quality", type=int, default=20)
+    parser.add_argument("--preset", default=x264.PRESET)
+    parser.add_argument("--quality", type=int, default=x264.QUALITY)
     parser.add_argument("--renderer", default="tuned", choices=("new", "kept", "tuned"))
     parser.add_argument("--samples", type=int, default=4, choices=(1, 4), help="samples a pixel of the bodies")
     more(parser)

@@ -7,6 +7,8 @@ import subprocess
 import cv2
 import numpy as np
 
+from peer import x264
+
 PIPE_BYTES = 1 << 20
 
 
@@ -25,7 +27,7 @@ class Encoder:
     def __init__(self, path, width, height, rate, preset, quality):
         source = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", f"{rate:.6f}", "-i", "-"]
         even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"] if width % 2 or height % 2 else []
-        codec = ["-an", "-c:v", "libx264", "-preset", preset, "-crf", str(quality), "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+        codec = ["-an", *x264.arguments(preset, quality), "-movflags", "+faststart"]
         command = ["ffmpeg", "-y", "-loglevel", "error", *source, *even, *codec, path]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0)
         with contextlib.suppress(OSError):

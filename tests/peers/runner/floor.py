@@ -6,6 +6,7 @@ CPU time we know how: ffmpeg alone, networks on one thread, Halfpipe's renderer 
 
 import json
 
+from peer import x264
 from runner import clips, drawing
 from runner.figures import spread, table
 from runner.process import measure
@@ -33,9 +34,7 @@ def decode(clip):
 
 def encode(video, report):
     """What Halfpipe wrote, encoded once more: decoding and encoding less decoding."""
-    # what a job leaves open is the default of host/media (EncodeOptions)
-    settings = report["settings"]
-    codec = ["-c:v", "libx264", "-preset", settings["preset"] or "veryfast", "-crf", str(settings["quality"] or 20)]
+    codec = x264.arguments(report["settings"]["preset"], report["settings"]["quality"])
     both = measure(["ffmpeg", "-loglevel", "error", "-y", "-i", video, "-an", *codec, "-f", "mp4", "/dev/null"]).cpu_seconds
     return max(both - decode(video), 0.0)
 

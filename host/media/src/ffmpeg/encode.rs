@@ -47,7 +47,7 @@ pub struct EncodeOptions {
     pub window: Option<Window>,
     /// x264 constant rate factor, 0 (lossless) to 51 (worst).
     pub quality: u8,
-    /// x264 preset, `ultrafast` to `veryslow`.
+    /// x264 preset, `ultrafast` to `veryslow`. The two fastest get x264's macroblock tree back, see [`encode_args`].
     pub preset: String,
     /// Encoder threads; 0 leaves the number to ffmpeg.
     pub threads: u32,
@@ -58,10 +58,10 @@ pub struct EncodeOptions {
 }
 
 impl EncodeOptions {
-    /// Frames of this format at about this rate: constant rate factor 20, preset veryfast, no sound.
+    /// Frames of this format at about this rate: constant rate factor 20, preset superfast, no sound.
     #[must_use]
     pub fn new(format: VideoFormat, frame_rate: Rational, queue: ByteBudget) -> Self {
-        let (clock, preset) = (StageClock::default(), "veryfast".to_owned());
+        let (clock, preset) = (StageClock::default(), "superfast".to_owned());
         Self { format, frame_rate, source: None, window: None, quality: 20, preset, threads: 0, queue, clock }
     }
 

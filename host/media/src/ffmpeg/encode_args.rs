@@ -52,6 +52,9 @@ pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions,
     }
     args.all(["-vf", &filters(options), "-fps_mode", "passthrough", "-enc_time_base:v", &format!("{}:{}", tb.num, tb.den)]);
     args.all(["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", &options.quality.to_string(), "-preset", &options.preset]);
+    if let Some(tree) = macroblock_tree(&options.preset) {
+        args.all(["-x264-params", tree]);
+    }
     args.all(["-threads:v", &options.threads.to_string()]);
     let window = options.window.map(|w| w.shifted(shift as f64 * tb.as_f64()));
     for (i, stream) in streams.iter().enumerate() {
@@ -80,6 +83,13 @@ pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions,
     args.all(["-f", container.muxer()]);
     args.0.push(file_url(output));
     Ok(args.0)
+}
+
+/// What the two fastest presets leave out to be fast on one frame, a macroblock tree over some frames ahead: at the same constant
+/// rate factor it makes files a third to a half smaller, and encoding no slower, since fewer bits are written
+/// (`docs/performance.md` has the figures).
+fn macroblock_tree(preset: &str) -> Option<&'static str> {
+    matches!(preset, "ultrafast" | "superfast").then_some("mbtree=1:rc-lookahead=10")
 }
 
 /// Arguments as they are put together.

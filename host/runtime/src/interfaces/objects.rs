@@ -95,6 +95,8 @@ impl Host for JobState {
         if let Some(preset) = &self.preset {
             options.preset.clone_from(preset);
         }
+        // what the report says
+        (self.quality, self.preset) = (Some(options.quality), Some(options.preset.clone()));
         let sink = FfmpegSink::create(&self.shared()?.tools, &path, options)?;
         Ok(self.table.push(SinkHandle { sink: Box::new(sink), role: wanted, size })?)
     }
