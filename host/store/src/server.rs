@@ -8,10 +8,10 @@
 //! that it is told.
 //!
 //! # What it rests on
-//! The protocol (parsing, signatures, answers) is the crate s3s; the objects lie in a [`crate::DirectoryStore`], not in s3s's own
-//! folder backend, whose conditional puts race, whose listings have no etags, and which cannot hold keys beyond some 180 bytes. So
-//! conditional puts are atomic, between this server and other processes that open the same folder as a store as well, and etags are
-//! the folder's: opaque texts, not MD5 sums.
+//! The protocol (parsing, signatures, answers) is the crate s3s; the objects lie in a [`crate::DirectoryStore`]. So conditional puts
+//! are atomic, between this server and other processes that open the same folder as a store as well, what was put survives the loss of
+//! power, and etags are the folder's: opaque texts, not MD5 sums. s3s's own folder backend, s3s-fs, promises less; ARCHITECTURE.md
+//! has the comparison, and `tests/s3s_fs` runs the conformance suite against it.
 //!
 //! # Folders
 //! `FOLDER/BUCKET/` holds the objects as plain files, `FOLDER/.uploads/` the parts of uploads that are not complete; both outlive the

@@ -1,4 +1,4 @@
-//! The S3 store against two servers over HTTP: the embedded one, and moto, which others wrote.
+//! The S3 store against two servers over HTTP: the embedded one, and moto, which others wrote; `s3s_fs` has a third one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
