@@ -1,5 +1,6 @@
 //! Between the world's types and the kit's.
 
+use half::{bf16, f16};
 use halfpipe_kit::axes;
 use halfpipe_kit::rig::{Joint, Rig, RigError, SurfacePoint};
 use halfpipe_kit::rotation::Mat3;
@@ -84,14 +85,34 @@ pub fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
     (tensor.ty() == TensorType::Fp32).then(|| from_bytes(&tensor.data(), f32::from_le_bytes))
 }
 
-/// The values of a tensor of f32 or whole numbers as f32; none where it holds another type.
-pub fn numbers(tensor: &Tensor) -> Option<Vec<f32>> {
+/// The values of a tensor of any type as f32.
+pub fn numbers(tensor: &Tensor) -> Vec<f32> {
+    let data = tensor.data();
     match tensor.ty() {
-        TensorType::I64 => Some(from_bytes(&tensor.data(), |b| i64::from_le_bytes(b) as f32)),
-        TensorType::I32 => Some(from_bytes(&tensor.data(), |b| i32::from_le_bytes(b) as f32)),
-        TensorType::U8 => Some(tensor.data().into_iter().map(f32::from).collect()),
-        _ => floats(tensor),
+        TensorType::Fp16 => from_bytes(&data, |b| f16::from_le_bytes(b).to_f32()),
+        TensorType::Bf16 => from_bytes(&data, |b| bf16::from_le_bytes(b).to_f32()),
+        TensorType::Fp32 => from_bytes(&data, f32::from_le_bytes),
+        TensorType::Fp64 => from_bytes(&data, |b| f64::from_le_bytes(b) as f32),
+        TensorType::U8 => data.into_iter().map(f32::from).collect(),
+        TensorType::I32 => from_bytes(&data, |b| i32::from_le_bytes(b) as f32),
+        TensorType::I64 => from_bytes(&data, |b| i64::from_le_bytes(b) as f32),
     }
+}
+
+/// A tensor of these whole numbers, over and over until it is full.
+pub fn repeated(dims: &[u32], ty: TensorType, values: &[u32]) -> Tensor {
+    let one = |value: &u32| match ty {
+        TensorType::Fp16 => f16::from_f32(*value as f32).to_le_bytes().to_vec(),
+        TensorType::Bf16 => bf16::from_f32(*value as f32).to_le_bytes().to_vec(),
+        TensorType::Fp32 => (*value as f32).to_le_bytes().to_vec(),
+        TensorType::Fp64 => f64::from(*value).to_le_bytes().to_vec(),
+        TensorType::U8 => vec![u8::try_from(*value).unwrap_or(u8::MAX)],
+        TensorType::I32 => i32::try_from(*value).unwrap_or(i32::MAX).to_le_bytes().to_vec(),
+        TensorType::I64 => i64::from(*value).to_le_bytes().to_vec(),
+    };
+    let len = dims.iter().map(|d| *d as usize).product();
+    let data: Vec<u8> = values.iter().cycle().take(len).flat_map(one).collect();
+    Tensor::new(dims, ty, &data)
 }
 
 fn from_bytes<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {

@@ -1,31 +1,47 @@
 //! Any detector of people that the catalog describes: frames in, people out.
 
-use halfpipe_kit::detector::{self, BoxContract, BoxFormat, BoxOptions, BoxUnits, Boxes, PersonBox, Scores};
-use halfpipe_kit::movenet::{self, DetectOptions, HeadTensors, Heads, Letterbox};
+mod heads;
+
+use halfpipe_kit::detector::{self, PersonBox};
+use halfpipe_kit::movenet::{self, Letterbox};
 
 use crate::convert;
 use crate::host::exports::halfpipe::job::runner::Failure;
 use crate::host::failed;
-use crate::host::halfpipe::job::catalog::{self, BoxHeads, Heads as WitHeads, InputSize, ScoreKind};
-use crate::host::halfpipe::media::frames::{FrameBatch, Normalization, Size};
+use crate::host::halfpipe::job::catalog::{self, Heads, InputSize, InputValue, ModelFacts, Port};
+use crate::host::halfpipe::media::frames::{FrameBatch, Normalization, PictureFormat, PixelLayout, Size};
 use crate::host::wasi::nn::inference::GraphExecutionContext;
+use crate::host::wasi::nn::tensor::{Tensor, TensorType};
 use crate::models::{self, Named};
+use heads::Decoder;
 
-/// Frames that one run of a network that takes several gets at most.
+/// Frames that one run of a network that takes any number gets at most.
 const MOST_FRAMES: usize = 8;
-/// People of a frame, the surest first.
-const LIMIT: usize = 64;
+/// What leaves the frame's levels, 0 to 255, as they are.
+const LEVELS: Normalization = Normalization { mean: (0.0, 0.0, 0.0), std: (1.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0) };
+
+/// How many frames a run has.
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    /// Any number up to this one.
+    UpTo(usize),
+    /// This number; where there are fewer, the last one is given again.
+    Exactly(usize),
+}
 
 /// A detector.
 pub struct Detector {
     model: String,
     context: GraphExecutionContext,
-    norm: Normalization,
+    /// The pictures it takes, but for their size where that is free.
+    format: PictureFormat,
     facts: catalog::Detector,
+    /// The inputs beside the picture.
+    other_inputs: Vec<(Port, InputValue)>,
+    decoder: Decoder,
     /// Longer sides of the inputs, where the network takes any size.
     long_sides: Vec<u32>,
-    /// Frames of one run.
-    frames: usize,
+    run: Run,
     /// Candidates must score above this.
     pub score: f32,
 }
@@ -34,6 +50,8 @@ pub struct Detector {
 struct Queued {
     map: Letterbox,
     input: (u32, u32),
+    /// Frames of the run, those that are given again too.
+    frames: usize,
     outputs: Named,
 }
 
@@ -44,28 +62,52 @@ impl Detector {
     /// # Errors
     /// A model's fault: it is not there, or the catalog does not describe it as a detector.
     pub fn new(model: &str, long_sides: &[u32], score: Option<f32>) -> Result<Self, Failure> {
-        let facts = catalog::model(model).map_err(failed)?;
-        let norm = convert::normalization_of(model, &facts)?;
-        let lacks =
-            || format!("{model} is not described as a detector; give its catalog entry a table [model.detector], or choose another");
-        let detector = facts.detector.ok_or_else(|| Failure::BadModel(lacks()))?;
-        let input = facts.inputs.iter().find(|port| port.name == detector.input);
-        let several = input.is_some_and(|port| port.dimensions.first() == Some(&0));
+        let ModelFacts { inputs, outputs, mean, std, detector } = catalog::model(model).map_err(failed)?;
+        let fault = |what: String| Failure::BadModel(format!("{model} {what}"));
+        let facts = detector.ok_or_else(|| {
+            fault("is not described as a detector; give its catalog entry a table [model.detector], or choose another".into())
+        })?;
+        let input = inputs.iter().find(|port| port.name == facts.input);
+        let input = input.ok_or_else(|| fault(format!("has no input {}", facts.input)))?;
+        // the host has checked that mean and std are there unless the input is of u8
+        let norm = mean.zip(std).map_or(LEVELS, |(mean, std)| Normalization { mean, std });
+        let other_inputs = inputs.iter().filter_map(|port| {
+            let (_, value) = facts.other_inputs.iter().find(|(name, _)| *name == port.name)?;
+            Some((port.clone(), *value))
+        });
+        let decoder = Decoder::new(&facts);
+        let run = match (facts.layout, input.dimensions.first()) {
+            (PixelLayout::Chw | PixelLayout::Hwc, _) => Run::Exactly(1),
+            (_, Some(0)) if decoder.is_of_one_frame(&outputs) => Run::Exactly(1),
+            (_, Some(0)) => Run::UpTo(MOST_FRAMES),
+            (_, n) => Run::Exactly(n.map_or(1, |n| *n as usize)),
+        };
+        let format = PictureFormat {
+            size: Size { width: 0, height: 0 },
+            fit: facts.fit,
+            fill: facts.fill,
+            norm,
+            layout: facts.layout,
+            channels: facts.channels,
+            element: input.element,
+        };
         Ok(Self {
             model: model.to_owned(),
             context: models::load(model)?,
-            norm,
+            format,
+            other_inputs: other_inputs.collect(),
+            decoder,
             long_sides: long_sides.to_vec(),
-            frames: if several { MOST_FRAMES } else { 1 },
-            score: score.unwrap_or(detector.score),
-            facts: detector,
+            run,
+            score: score.unwrap_or(facts.score),
+            facts,
         })
     }
 
     /// Whether it gives COCO key points with each person.
     #[must_use]
     pub const fn has_keypoints(&self) -> bool {
-        matches!(self.facts.heads, WitHeads::Movenet)
+        matches!(self.facts.heads, Heads::Movenet)
     }
 
     /// The people of each of these frames (indices within the batch).
@@ -81,21 +123,27 @@ impl Detector {
     /// # Errors
     /// The same.
     pub fn detect_at(&self, batch: &FrameBatch, frames: &[u32], long_sides: &[u32]) -> Result<Vec<Vec<PersonBox>>, Failure> {
+        let (Run::UpTo(most) | Run::Exactly(most)) = self.run;
+        let limit = self.facts.most as usize;
         let mut people = Vec::with_capacity(frames.len());
-        for frames in frames.chunks(self.frames) {
+        for frames in frames.chunks(most) {
             // all sizes are queued before any is waited for
             let queued: Vec<Queued> =
                 self.sizes(batch.size(), long_sides).into_iter().map(|size| self.queue(batch, frames, size)).collect::<Result<_, _>>()?;
             let mut found = vec![Vec::new(); frames.len()];
             for run in &queued {
-                self.decode(run, &mut found)?;
+                self.decoder.decode(run, self.options(), &mut found)?;
             }
             people.extend(found.into_iter().map(|found| match &queued[..] {
                 [_] => found,
-                _ => detector::merge(found, self.facts.overlap, LIMIT),
+                _ => detector::merge(found, self.facts.overlap, limit),
             }));
         }
         Ok(people)
+    }
+
+    fn options(&self) -> detector::BoxOptions {
+        detector::BoxOptions { min_score: self.score, max_overlap: self.facts.overlap, limit: self.facts.most as usize }
     }
 
     fn sizes(&self, frame: Size, long_sides: &[u32]) -> Vec<Size> {
@@ -110,80 +158,38 @@ impl Detector {
         }
     }
 
+    /// Queues a run, of at least one frame and at most as many as it takes.
     fn queue(&self, batch: &FrameBatch, frames: &[u32], size: Size) -> Result<Queued, Failure> {
-        let fitted = batch.fitted(frames, size, self.facts.fit, self.facts.fill, self.norm).map_err(failed)?;
+        let mut frames = frames.to_vec();
+        if let (Run::Exactly(n), Some(last)) = (self.run, frames.last().copied()) {
+            frames.resize(n, last);
+        }
+        let fitted = batch.fitted(&frames, PictureFormat { size, ..self.format }).map_err(failed)?;
         let map = Letterbox { scale: [fitted.scale_x, fitted.scale_y], offset: [fitted.offset_x, fitted.offset_y] };
-        let outputs = Named::compute(&self.model, &self.context, vec![(self.facts.input.clone(), fitted.tensor)])?;
-        Ok(Queued { map, input: (size.width, size.height), outputs })
-    }
-
-    /// Adds the people of each frame of a run to `found`.
-    fn decode(&self, run: &Queued, found: &mut [Vec<PersonBox>]) -> Result<(), Failure> {
-        match &self.facts.heads {
-            WitHeads::Movenet => self.decode_movenet(run, found),
-            WitHeads::Boxes(heads) => self.decode_boxes(heads, run, found),
+        let mut inputs = vec![(self.facts.input.clone(), fitted.tensor)];
+        for (port, value) in &self.other_inputs {
+            inputs.push((port.name.clone(), other_input(port, *value, frames.len() as u32, size)));
         }
+        let outputs = Named::compute(&self.model, &self.context, inputs)?;
+        Ok(Queued { map, input: (size.width, size.height), frames: frames.len(), outputs })
     }
+}
 
-    fn decode_movenet(&self, Queued { map, outputs, .. }: &Queued, found: &mut [Vec<PersonBox>]) -> Result<(), Failure> {
-        let dims = outputs.get("center")?.dimensions();
-        let [frames, _, height, width] = dims[..] else {
-            return Err(outputs.fault(format!("the center head has the shape {dims:?} instead of [N, 1, H, W]")));
-        };
-        let [center, box_scale, box_offset] = ["center", "box_scale", "box_offset"].map(|name| outputs.floats(name));
-        let [kpt_regress, kpt_heatmap, kpt_offset] = ["kpt_regress", "kpt_heatmap", "kpt_offset"].map(|name| outputs.floats(name));
-        let tensors = HeadTensors {
-            center: &center?,
-            box_scale: &box_scale?,
-            box_offset: &box_offset?,
-            kpt_regress: &kpt_regress?,
-            kpt_heatmap: &kpt_heatmap?,
-            kpt_offset: &kpt_offset?,
-        };
-        let heads = Heads::new(frames as usize, height as usize, width as usize, tensors).map_err(|e| outputs.fault(e))?;
-        let options = DetectOptions { min_score: self.score, max_overlap: self.facts.overlap, limit: LIMIT };
-        for (i, people) in found.iter_mut().enumerate() {
-            people.extend(heads.decode(i, map, &options).map_err(|e| outputs.fault(e))?.into_iter().map(PersonBox::from));
-        }
-        Ok(())
-    }
-
-    fn decode_boxes(&self, heads: &BoxHeads, run: &Queued, found: &mut [Vec<PersonBox>]) -> Result<(), Failure> {
-        let outputs = &run.outputs;
-        let frames = found.len();
-        let dims: Vec<usize> = outputs.get(&heads.boxes)?.dimensions().iter().map(|d| *d as usize).collect();
-        let candidates = match dims[..] {
-            [n, candidates, 4] if n == frames => candidates,
-            [candidates, 4] if frames == 1 => candidates,
-            _ => return Err(outputs.fault(format!("output {} has the shape {dims:?} for {frames} frames", heads.boxes))),
-        };
-        let (boxes, scores) = (outputs.floats(&heads.boxes)?, outputs.floats(&heads.scores)?);
-        let classes = heads.classes.as_ref().map(|name| outputs.numbers(name)).transpose()?;
-        let scores = match heads.score_kind {
-            ScoreKind::Single => Scores::Single { scores: &scores, classes: classes.as_deref() },
-            ScoreKind::PerClass => {
-                let dims = outputs.get(&heads.scores)?.dimensions();
-                Scores::PerClass { scores: &scores, width: dims.last().map_or(0, |d| *d as usize) }
-            }
-        };
-        let contract = BoxContract {
-            format: match heads.format {
-                catalog::BoxFormat::Xyxy => BoxFormat::Xyxy,
-                catalog::BoxFormat::Yxyx => BoxFormat::Yxyx,
-                catalog::BoxFormat::Cxcywh => BoxFormat::CxCyWh,
-            },
-            units: match heads.units {
-                catalog::BoxUnits::Pixels => BoxUnits::Pixels,
-                catalog::BoxUnits::Normalized => BoxUnits::Normalized,
-            },
-            person: heads.person,
-            suppressed: heads.suppressed,
-        };
-        let options = BoxOptions { min_score: self.score, max_overlap: self.facts.overlap, limit: LIMIT };
-        let heads = Boxes::new(contract, frames, candidates, &boxes, scores).map_err(|e| outputs.fault(e))?;
-        for (i, people) in found.iter_mut().enumerate() {
-            people.extend(heads.decode(i, &run.map, run.input, &options).map_err(|e| outputs.fault(e))?);
-        }
-        Ok(())
+/// What an input beside the picture is given.
+fn other_input(port: &Port, value: InputValue, frames: u32, size: Size) -> Tensor {
+    let rank = port.dimensions.len();
+    // free dimensions: how many pictures, and last their height and width
+    let free = |(i, stated): (usize, &u32)| match (stated, i) {
+        (0, 0) => frames,
+        (0, i) if i + 1 == rank => size.width,
+        (0, _) => size.height,
+        (stated, _) => *stated,
+    };
+    let dims: Vec<u32> = port.dimensions.iter().enumerate().map(free).collect();
+    let ty: TensorType = port.element;
+    match value {
+        InputValue::Ones => convert::repeated(&dims, ty, &[1]),
+        InputValue::HeightWidth => convert::repeated(&dims, ty, &[size.height, size.width]),
+        InputValue::WidthHeight => convert::repeated(&dims, ty, &[size.width, size.height]),
     }
 }

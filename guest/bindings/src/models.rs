@@ -58,12 +58,12 @@ impl Named {
         convert::floats(self.get(name)?).ok_or_else(|| self.fault(format!("output {name} is not of f32")))
     }
 
-    /// The values of an output of f32 or whole numbers. Waits for them.
+    /// The values of an output of any type as f32. Waits for them.
     ///
     /// # Errors
-    /// As [`get`](Self::get); another type.
+    /// As [`get`](Self::get).
     pub fn numbers(&self, name: &str) -> Result<Vec<f32>, Failure> {
-        convert::numbers(self.get(name)?).ok_or_else(|| self.fault(format!("output {name} is neither of f32 nor of whole numbers")))
+        self.get(name).map(convert::numbers)
     }
 
     /// A model's fault, with its name.

@@ -3,7 +3,7 @@
 use halfpipe_bindings::convert;
 use halfpipe_bindings::host::exports::halfpipe::job::runner::Failure;
 use halfpipe_bindings::host::failed;
-use halfpipe_bindings::host::halfpipe::media::frames::{Crop, FrameBatch, Normalization};
+use halfpipe_bindings::host::halfpipe::media::frames::{Crop, FrameBatch, Normalization, Sampling};
 use halfpipe_bindings::host::wasi::nn::inference::GraphExecutionContext;
 use halfpipe_bindings::models::{self, Named};
 use halfpipe_kit::hmr2::{Estimate, INPUT, Outputs, PersonCrop};
@@ -49,12 +49,12 @@ impl Network {
     }
 
     fn queue(&self, batch: &FrameBatch, crops: &[(u32, PersonCrop)]) -> Result<Named, Failure> {
-        let blur: Vec<f32> = crops.iter().map(|(_, crop)| crop.blur).collect();
+        let blur = Sampling::Blurred(crops.iter().map(|(_, crop)| crop.blur).collect());
         let squares: Vec<Crop> = crops
             .iter()
             .map(|(frame, c)| Crop { frame: *frame, center_x: c.center[0], center_y: c.center[1], side: c.side, rotation: 0.0 })
             .collect();
-        let tensor = batch.blurred_crops(&squares, &blur, INPUT, self.norm).map_err(failed)?;
+        let tensor = batch.crops(&squares, &blur, INPUT, self.norm).map_err(failed)?;
         Named::compute(&self.model, &self.context, vec![("img".into(), tensor)])
     }
 }

@@ -41,20 +41,6 @@ pub enum DecodeError {
         /// How many there are.
         len: usize,
     },
-    /// The class that means a person is none of the network's.
-    #[error("the person's class is {person}, but the scores have {classes} classes: correct the detector's catalog entry")]
-    Class {
-        /// The catalog's number of the class.
-        person: u32,
-        /// Classes that the scores have.
-        classes: usize,
-    },
-    /// A number where a score should be.
-    #[error("a score is {score}, which is not within 0 to 1: the detector's graph must end in a sigmoid or softmax")]
-    Score {
-        /// The number.
-        score: String,
-    },
 }
 
 /// Fails unless `values` has `expected` elements.

@@ -3,7 +3,7 @@
 use halfpipe_bindings::convert;
 use halfpipe_bindings::host::exports::halfpipe::job::runner::Failure;
 use halfpipe_bindings::host::failed;
-use halfpipe_bindings::host::halfpipe::media::frames::{Crop, FrameBatch, Normalization};
+use halfpipe_bindings::host::halfpipe::media::frames::{Crop, FrameBatch, Normalization, Sampling};
 use halfpipe_bindings::host::wasi::nn::inference::GraphExecutionContext;
 use halfpipe_bindings::models::{self, Named};
 use halfpipe_kit::blazepose::{INPUT, Landmarks, Outputs, Roi};
@@ -30,7 +30,7 @@ impl Landmarker {
             return Ok(Vec::new());
         }
         let crops: Vec<_> = rois.iter().map(|roi| crop(index, roi)).collect();
-        let tensor = batch.crops(&crops, INPUT, self.norm).map_err(failed)?;
+        let tensor = batch.crops(&crops, &Sampling::Averaged, INPUT, self.norm).map_err(failed)?;
         let named = Named::compute(self.model, &self.context, vec![("image".into(), tensor)])?;
         let [landmarks, presence] = ["landmarks", "presence"].map(|name| named.floats(name));
         let [heatmap, world_landmarks] = ["heatmap", "world_landmarks"].map(|name| named.floats(name));

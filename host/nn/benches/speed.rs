@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use halfpipe_core::{Colour, Crop, FrameBatch, Matrix, Normalization, Pending, Picture, Range, Rational, Size, VideoFormat};
 use halfpipe_nn::catalog::{PortEntry, models_dir};
-use halfpipe_nn::image::{ImageJob, ImageWorker};
+use halfpipe_nn::image::{ImageJob, ImageWorker, PictureFormat, Sampling};
 use halfpipe_nn::ort::{OrtConfig, OrtEngine};
 use halfpipe_nn::{Catalog, Device, Engine, NnError, Tensor, TensorType};
 
@@ -52,14 +52,14 @@ fn images() -> Result<(), Box<dyn std::error::Error>> {
     let mut worker = ImageWorker::default();
     for (from, to) in [(Size::new(1768, 994), Size::new(384, 224)), (Size::new(720, 1280), Size::new(384, 384))] {
         let (batch, pictures) = batch(from).ok_or("a picture of the wrong length")?;
-        let job = ImageJob::letterbox(&batch, &[0], to, norm)?;
+        let job = ImageJob::fitted(&batch, &[0], PictureFormat::letterbox(to, norm))?;
         let ms = median_ms(51, 1, || worker.run(&batch, &pictures, &job).map(drop))?;
         println!("letterbox {from} -> {to}: {ms:.2} ms");
     }
     let (batch, pictures) = batch(Size::new(720, 1280)).ok_or("a picture of the wrong length")?;
     for (side, rotation) in [(256.0, 0.0), (300.0, 0.3), (500.0, 0.3), (700.0, 0.3), (1100.0, 0.3)] {
         let crops = [Crop { frame: 0, center: [360.0, 640.0], side, rotation }; 4];
-        let job = ImageJob::crops(&batch, &crops, 256, norm)?;
+        let job = ImageJob::crops(&batch, &crops, Sampling::Averaged, 256, norm)?;
         let ms = median_ms(51, crops.len(), || worker.run(&batch, &pictures, &job).map(drop))?;
         println!("crop {side} px turned by {rotation} -> 256: {ms:.2} ms");
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use halfpipe_core::{Colour, Crop, FrameBatch, Matrix, Normalization, Pending, Picture, Range, Rational, Size, VideoFormat};
-use halfpipe_nn::image::{ImageJob, ImageWorker};
+use halfpipe_nn::image::{ImageJob, ImageWorker, Sampling};
 use safetensors::SafeTensors;
 
 const SIZE: Size = Size::new(256, 192);
@@ -49,7 +49,7 @@ fn crops_are_those_of_opencv_within_a_level_of_255() {
     assert!(references[0].blur == 0.0 && references[4].blur > 0.1 && references[6].blur > 2.5);
     let mut worker = ImageWorker::default();
     for r in &references {
-        let job = ImageJob::blurred_crops(&batch, &[r.crop], &[r.blur], SIDE, PLAIN).unwrap();
+        let job = ImageJob::crops(&batch, &[r.crop], Sampling::Blurred(vec![r.blur]), SIDE, PLAIN).unwrap();
         let got = worker.run(&batch, &pictures, &job).unwrap();
         assert_eq!(got.dims(), [1, 3, SIDE as usize, SIDE as usize]);
         let differences: Vec<f32> = got.as_f32().unwrap().iter().zip(&r.rgb).map(|(a, b)| (a - b).abs() * 255.0).collect();
@@ -65,7 +65,7 @@ fn crops_are_those_of_opencv_within_a_level_of_255() {
 fn a_crop_that_copies_pixels_is_the_frame_itself() {
     let (batch, pictures, references) = read();
     let r = references.iter().find(|r| r.name == "one_to_one").unwrap();
-    let job = ImageJob::blurred_crops(&batch, &[r.crop], &[0.0], SIDE, PLAIN).unwrap();
+    let job = ImageJob::crops(&batch, &[r.crop], Sampling::Blurred(vec![0.0]), SIDE, PLAIN).unwrap();
     let got = ImageWorker::default().run(&batch, &pictures, &job).unwrap();
     let most = got.as_f32().unwrap().iter().zip(&r.rgb).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(most * 255.0 < 0.51, "{}: only the rounding of 8-bit RGB may differ", most * 255.0);
@@ -76,10 +76,11 @@ fn crops_of_one_call_are_those_of_single_calls() {
     let (batch, pictures, references) = read();
     let (crops, blurs): (Vec<Crop>, Vec<f32>) = references.iter().map(|r| (r.crop, r.blur)).unzip();
     let mut worker = ImageWorker::default();
-    let together = worker.run(&batch, &pictures, &ImageJob::blurred_crops(&batch, &crops, &blurs, SIDE, PLAIN).unwrap()).unwrap();
+    let together =
+        worker.run(&batch, &pictures, &ImageJob::crops(&batch, &crops, Sampling::Blurred(blurs.clone()), SIDE, PLAIN).unwrap()).unwrap();
     let rows = together.as_f32().unwrap().chunks_exact(3 * (SIDE * SIDE) as usize);
     for ((crop, blur), row) in crops.iter().zip(&blurs).zip(rows) {
-        let job = ImageJob::blurred_crops(&batch, &[*crop], &[*blur], SIDE, PLAIN).unwrap();
+        let job = ImageJob::crops(&batch, &[*crop], Sampling::Blurred(vec![*blur]), SIDE, PLAIN).unwrap();
         assert_eq!(worker.run(&batch, &pictures, &job).unwrap().as_f32().unwrap(), row);
     }
 }

@@ -16,7 +16,9 @@ use serde::Deserialize;
 
 use crate::TensorType;
 
-pub use detector::{BoxFormat, BoxHeads, BoxUnits, DetectorEntry, Heads, InputSize, ScoreKind};
+pub use detector::{
+    BoxFormat, BoxHeads, BoxUnits, CandidateAxis, Columns, DetectorEntry, Heads, InputSize, InputValue, ScoreForm, ScoreKind,
+};
 pub(crate) use dirs::env;
 pub use dirs::{cache_dir, models_dir};
 pub use verify::{PinnedFile, verify};

@@ -1,13 +1,14 @@
-//! Letterbox: a whole frame scaled to fit into a tensor, or to fill it, the rest of one grey.
+//! Letterbox: a whole frame scaled to fit into a tensor, or to fill it, the rest of one colour.
 //!
 //! The three planes are scaled first and converted to RGB at the small size, which costs a fraction of the other order.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use halfpipe_core::{Colour, LetterboxMap, Normalization, Picture, Size};
+use halfpipe_core::{Colour, LetterboxMap, Picture, Size};
 
 use super::colour::{Affine, ToRgb};
+use super::format::PictureFormat;
 use crate::NnError;
 
 /// Letterboxes pictures; keeps its scratch planes.
@@ -18,17 +19,13 @@ pub(super) struct Letterboxer {
 }
 
 impl Letterboxer {
-    /// Writes one picture, scaled and placed as `map` says, into the planes `[3, target.height, target.width]`; `fill` is the
-    /// level around it.
-    #[expect(clippy::too_many_arguments, reason = "the picture, where it goes and how it is normalised")]
+    /// Writes one picture, scaled and placed as `map` says, into the planes `[3, height, width]`, normalised, in RGB order.
     pub(super) fn run(
         &mut self,
         picture: &Picture,
         colour: Colour,
         map: &LetterboxMap,
-        fill: u8,
-        target: Size,
-        norm: Normalization,
+        format: &PictureFormat,
         planes: &mut [f32],
     ) -> Result<(), NnError> {
         let inner = map.inner;
@@ -40,7 +37,7 @@ impl Letterboxer {
             // of an odd size, the last chroma sample covers a luma pixel that is not there
             self.scale(i, plane, [chroma.width, chroma.height], [f64::from(width) / 2.0, f64::from(height) / 2.0], inner)?;
         }
-        self.convert(colour, map, fill, target, norm, planes);
+        self.convert(colour, map, format, planes);
         Ok(())
     }
 
@@ -57,10 +54,10 @@ impl Letterboxer {
         self.resizer.resize_typed(&from, &mut to, &options).map_err(|e| failed(&e))
     }
 
-    fn convert(&self, colour: Colour, map: &LetterboxMap, fill: u8, target: Size, norm: Normalization, planes: &mut [f32]) {
-        let (to_rgb, affine) = (ToRgb::new(colour), Affine::new(norm));
+    fn convert(&self, colour: Colour, map: &LetterboxMap, format: &PictureFormat, planes: &mut [f32]) {
+        let (to_rgb, affine, target) = (ToRgb::new(colour), Affine::new(format.norm), format.size);
         let (scale, offset) = affine.lanes();
-        let around: [f32; 3] = std::array::from_fn(|c| f32::from(fill) * affine.scale[c] + affine.offset[c]);
+        let around: [f32; 3] = std::array::from_fn(|c| f32::from(format.fill[c]) * affine.scale[c] + affine.offset[c]);
         let (width, inner_width, inner_height) = (target.width as usize, map.inner.width as usize, map.inner.height as usize);
         // whole pixels, see `LetterboxMap::of`
         let [left, top] = map.offset.map(|pixels| pixels as usize);

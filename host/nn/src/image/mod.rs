@@ -1,4 +1,5 @@
-//! Image operations: pictures in YCbCr 4:2:0 become normalised RGB tensors `[n, 3, height, width]`, f32.
+//! Image operations: pictures in YCbCr 4:2:0 become normalised RGB tensors `[n, 3, height, width]`, f32; whole frames also become
+//! tensors of other layouts, channel orders and element types ([`PictureFormat`]).
 //!
 //! Pixel centres lie at +0.5. Chroma samples are taken to lie at the centre of the 2 x 2 luma pixels they cover, so the
 //! frame position (x, y) is (x / 2, y / 2) in a chroma plane.
@@ -6,17 +7,21 @@
 mod blur;
 mod colour;
 mod crop;
+mod format;
 mod letterbox;
 #[cfg(test)]
 mod reference;
 
 use std::sync::Arc;
 
-use halfpipe_core::{Crop, Fit, FrameBatch, LetterboxMap, Normalization, Picture, Size};
+use halfpipe_core::{Crop, FrameBatch, LetterboxMap, Normalization, Picture, Size};
 
 use crate::{NnError, Tensor};
 use crop::Cropper;
+use format::Packed;
 use letterbox::Letterboxer;
+
+pub use format::{ChannelOrder, PictureFormat, PixelLayout};
 
 /// Longest side of a letterbox, pixels.
 pub const MAX_TARGET: u32 = 4096;
@@ -33,21 +38,17 @@ pub const MAX_BLUR_WORK: f64 = 6e10;
 /// Largest coordinate and side of a crop, pixels of the frame.
 pub const MAX_COORDINATE: f32 = 1e6;
 
-/// Where the pictures of a tensor go: a letterbox or squares, with the normalisation.
+/// What a tensor's pictures show: whole frames or squares of them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageJob {
     /// Whole frames, scaled.
-    Letterbox {
+    Fitted {
         /// Frames within the batch.
         frames: Vec<u32>,
-        /// Size of the tensor's pictures.
-        target: Size,
-        /// Where a frame lies in it.
+        /// The pictures wanted.
+        format: PictureFormat,
+        /// Where a frame lies in them.
         map: LetterboxMap,
-        /// Grey level of the rest, 0..=255.
-        fill: u8,
-        /// Per-channel normalisation.
-        norm: Normalization,
     },
     /// Squares of frames, perhaps turned.
     Crops {
@@ -73,61 +74,41 @@ pub enum Sampling {
 }
 
 impl ImageJob {
-    /// A letterbox at the top left corner, the rest black, of some of a batch's frames, checked.
+    /// Some of a batch's frames as the pictures that a network takes, checked.
     ///
     /// # Errors
     /// [`NnError::InvalidArgument`] that names the argument and its range.
-    pub fn letterbox(batch: &FrameBatch, frames: &[u32], target: Size, norm: Normalization) -> Result<Self, NnError> {
-        Self::fitted(batch, frames, target, Fit::LetterboxCorner, 0, norm)
-    }
-
-    /// Some of a batch's frames, scaled and placed as `fit` says with the grey `fill` around them, checked.
-    ///
-    /// # Errors
-    /// [`NnError::InvalidArgument`] that names the argument and its range.
-    pub fn fitted(batch: &FrameBatch, frames: &[u32], target: Size, fit: Fit, fill: u8, norm: Normalization) -> Result<Self, NnError> {
-        for (name, value) in [("width", target.width), ("height", target.height)] {
+    pub fn fitted(batch: &FrameBatch, frames: &[u32], format: PictureFormat) -> Result<Self, NnError> {
+        let PictureFormat { size, fit, norm, layout, element, .. } = format;
+        for (name, value) in [("width", size.width), ("height", size.height)] {
             check((1..=MAX_TARGET).contains(&value), || format!("the target's {name} is {value}, not 1 to {MAX_TARGET}"))?;
         }
-        check_count("frames", frames.len(), target)?;
+        check_count("frames", frames.len(), size)?;
+        check(layout.has_batch() || frames.len() == 1, || format!("there are {} frames where the layout has room for one", frames.len()))?;
         frames.iter().try_for_each(|f| check_frame(*f, batch))?;
         check_norm(norm)?;
-        let map = LetterboxMap::of(fit, batch.format.size, target);
-        Ok(Self::Letterbox { frames: frames.to_vec(), target, map, fill, norm })
+        check(PictureFormat::ELEMENTS.contains(&element), || format!("pictures are f32, f16 or u8, not {element}"))?;
+        let map = LetterboxMap::of(fit, batch.format.size, size);
+        Ok(Self::Fitted { frames: frames.to_vec(), format, map })
     }
 
-    /// Squares of a batch's frames, checked.
+    /// Squares of a batch's frames, checked. [`Sampling::Blurred`] has one standard deviation a crop.
     ///
     /// # Errors
     /// [`NnError::InvalidArgument`] that names the argument and its range.
-    pub fn crops(batch: &FrameBatch, crops: &[Crop], side: u32, norm: Normalization) -> Result<Self, NnError> {
+    pub fn crops(batch: &FrameBatch, crops: &[Crop], sampling: Sampling, side: u32, norm: Normalization) -> Result<Self, NnError> {
         check_crops(batch, crops, side, norm)?;
-        Ok(Self::Crops { crops: crops.to_vec(), sampling: Sampling::Averaged, side, norm })
-    }
-
-    /// Squares of a batch's frames, resampled as 4D-Humans does it, checked. `blur` has one standard deviation a crop, pixels
-    /// of the frame.
-    ///
-    /// # Errors
-    /// [`NnError::InvalidArgument`] that names the argument and its range.
-    pub fn blurred_crops(batch: &FrameBatch, crops: &[Crop], blur: &[f32], side: u32, norm: Normalization) -> Result<Self, NnError> {
-        check_crops(batch, crops, side, norm)?;
-        check(blur.len() == crops.len(), || format!("there are {} blurs for {} crops", blur.len(), crops.len()))?;
-        for (i, sigma) in blur.iter().enumerate() {
-            check((0.0..=MAX_BLUR).contains(sigma), || format!("the blur of crop {i} is {sigma}, not 0 to {MAX_BLUR}"))?;
+        if let Sampling::Blurred(blur) = &sampling {
+            check_blur(batch, crops, blur)?;
         }
-        let frame = batch.format.size.area() as f64;
-        let work = |(crop, sigma): (&Crop, &f32)| f64::from(crop.side).powi(2).min(frame) * 4.0 * blur::radius(*sigma) as f64;
-        let work: f64 = crops.iter().zip(blur).map(work).sum();
-        check(work <= MAX_BLUR_WORK, || "the blurs of these crops are too much work for one call; give fewer crops a call".into())?;
-        Ok(Self::Crops { crops: crops.to_vec(), sampling: Sampling::Blurred(blur.to_vec()), side, norm })
+        Ok(Self::Crops { crops: crops.to_vec(), sampling, side, norm })
     }
 
     /// Pictures in the tensor.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
-            Self::Letterbox { frames, .. } => frames.len(),
+            Self::Fitted { frames, .. } => frames.len(),
             Self::Crops { crops, .. } => crops.len(),
         }
     }
@@ -136,7 +117,7 @@ impl ImageJob {
     #[must_use]
     pub fn target(&self) -> Size {
         match self {
-            Self::Letterbox { target, .. } => *target,
+            Self::Fitted { format, .. } => format.size,
             Self::Crops { side, .. } => Size::new(*side, *side),
         }
     }
@@ -150,7 +131,7 @@ pub struct ImageWorker {
 }
 
 impl ImageWorker {
-    /// Makes the tensor `[n, 3, height, width]` of a job on the pictures of its batch.
+    /// Makes the tensor of a job on the pictures of its batch.
     ///
     /// # Errors
     /// [`NnError::InvalidArgument`] where the pictures are not those the batch promised.
@@ -158,27 +139,41 @@ impl ImageWorker {
         let size = batch.format.size;
         let as_promised = pictures.len() == batch.len() && pictures.iter().all(|p| p.size() == size);
         check(as_promised, || format!("the batch promised {} pictures of {size}, but others came", batch.len()))?;
-        let target = job.target();
+        let (target, values) = (job.target(), job.count() * 3 * job.target().area());
+        let (width, height) = (target.width as usize, target.height as usize);
         let colour = batch.format.colour;
-        let mut values = vec![0.0; job.count() * 3 * target.area()];
-        let planes = values.chunks_exact_mut(3 * target.area());
         match job {
-            ImageJob::Letterbox { frames, map, fill, norm, .. } => {
-                for (frame, planes) in frames.iter().zip(planes) {
-                    self.letterboxer.run(&pictures[*frame as usize], colour, map, *fill, target, *norm, planes)?;
+            ImageJob::Fitted { frames, format, map } => {
+                let frames = frames.iter().map(|frame| &*pictures[*frame as usize]);
+                let dims = format.layout.dims(job.count(), height, width);
+                if format.is_as_made() {
+                    let mut values = vec![0.0; values];
+                    for (picture, planes) in frames.zip(values.chunks_exact_mut(3 * target.area())) {
+                        self.letterboxer.run(picture, colour, map, format, planes)?;
+                    }
+                    return Ok(Tensor::from_vec(dims, values)?);
                 }
+                let unknown = || NnError::InvalidArgument(format!("pictures are not of {}", format.element));
+                let mut packed = Packed::with_room(format.element, values).ok_or_else(unknown)?;
+                let mut planes = vec![0.0; 3 * target.area()];
+                for picture in frames {
+                    self.letterboxer.run(picture, colour, map, format, &mut planes)?;
+                    packed.push(&planes, format.layout, format.channels);
+                }
+                Ok(packed.tensor(dims)?)
             }
             ImageJob::Crops { crops, sampling, side, norm } => {
-                for (i, (crop, planes)) in crops.iter().zip(planes).enumerate() {
+                let mut values = vec![0.0; values];
+                for (i, (crop, planes)) in crops.iter().zip(values.chunks_exact_mut(3 * target.area())).enumerate() {
                     let picture = &pictures[crop.frame as usize];
                     match sampling {
                         Sampling::Averaged => self.cropper.run(picture, colour, crop, *side, *norm, planes),
                         Sampling::Blurred(blur) => self.cropper.run_blurred(picture, colour, crop, blur[i], *side, *norm, planes),
                     }
                 }
+                Ok(Tensor::from_vec(vec![job.count(), 3, height, width], values)?)
             }
         }
-        Ok(Tensor::from_vec(vec![job.count(), 3, target.height as usize, target.width as usize], values)?)
     }
 }
 
@@ -203,6 +198,17 @@ fn check_crops(batch: &FrameBatch, crops: &[Crop], side: u32, norm: Normalizatio
         check(crop.rotation.is_finite(), || format!("the rotation of crop {i} is {}, not a finite number", crop.rotation))?;
     }
     check_norm(norm)
+}
+
+fn check_blur(batch: &FrameBatch, crops: &[Crop], blur: &[f32]) -> Result<(), NnError> {
+    check(blur.len() == crops.len(), || format!("there are {} blurs for {} crops", blur.len(), crops.len()))?;
+    for (i, sigma) in blur.iter().enumerate() {
+        check((0.0..=MAX_BLUR).contains(sigma), || format!("the blur of crop {i} is {sigma}, not 0 to {MAX_BLUR}"))?;
+    }
+    let frame = batch.format.size.area() as f64;
+    let work = |(crop, sigma): (&Crop, &f32)| f64::from(crop.side).powi(2).min(frame) * 4.0 * blur::radius(*sigma) as f64;
+    let work: f64 = crops.iter().zip(blur).map(work).sum();
+    check(work <= MAX_BLUR_WORK, || "the blurs of these crops are too much work for one call; give fewer crops a call".into())
 }
 
 fn check_frame(frame: u32, batch: &FrameBatch) -> Result<(), NnError> {

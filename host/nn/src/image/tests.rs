@@ -1,9 +1,10 @@
 //! Tests of the image operations against the slow reference, and of their arguments.
 
-use halfpipe_core::{Colour, Matrix, Pending, Range, Rational, VideoFormat};
+use halfpipe_core::{Colour, Fit, Matrix, Pending, Range, Rational, VideoFormat};
 
 use super::reference::{HD, Rgb, picture, waves};
 use super::*;
+use crate::TensorType;
 
 /// Leaves values on the scale 0..=255.
 const PLAIN: Normalization = Normalization { mean: [0.0; 3], std: [1.0 / 255.0; 3] };
@@ -18,13 +19,13 @@ fn batch(pictures: Vec<Picture>, colour: Colour) -> (FrameBatch, Vec<Arc<Picture
 
 fn letterbox(picture: &Picture, colour: Colour, target: Size, norm: Normalization) -> Vec<f32> {
     let (batch, pictures) = batch(vec![picture.clone()], colour);
-    let job = ImageJob::letterbox(&batch, &[0], target, norm).unwrap();
+    let job = ImageJob::fitted(&batch, &[0], PictureFormat::letterbox(target, norm)).unwrap();
     ImageWorker::default().run(&batch, &pictures, &job).unwrap().as_f32().unwrap().to_vec()
 }
 
 fn crop(picture: &Picture, colour: Colour, crop: Crop, side: u32) -> Vec<f32> {
     let (batch, pictures) = batch(vec![picture.clone()], colour);
-    let job = ImageJob::crops(&batch, &[crop], side, PLAIN).unwrap();
+    let job = ImageJob::crops(&batch, &[crop], Sampling::Averaged, side, PLAIN).unwrap();
     ImageWorker::default().run(&batch, &pictures, &job).unwrap().as_f32().unwrap().to_vec()
 }
 
@@ -148,7 +149,7 @@ fn blurred_crops_are_close_to_a_plain_blur_and_bilinear_samples_by_index() {
         let rgb = Rgb::of(&picture, HD);
         let (batch, pictures) = batch(vec![picture], HD);
         for (c, sigma) in crops {
-            let job = ImageJob::blurred_crops(&batch, &[c], &[sigma], 64, PLAIN).unwrap();
+            let job = ImageJob::crops(&batch, &[c], Sampling::Blurred(vec![sigma]), 64, PLAIN).unwrap();
             let got = ImageWorker::default().run(&batch, &pictures, &job).unwrap();
             let blurred = if sigma > 0.0 { &rgb.blurred(f64::from(sigma)) } else { &rgb };
             let (mean, most) = difference(got.as_f32().unwrap(), &blurred.cropped_by_index(&c, 64));
@@ -162,24 +163,55 @@ fn a_frame_in_the_middle_has_the_fill_around_it() {
     let norm = Normalization { mean: [0.5; 3], std: [0.25; 3] };
     let white = picture(Size::new(40, 20), HD, |_, _| [255.0; 3]);
     let (batch, pictures) = batch(vec![white], HD);
-    let job = ImageJob::fitted(&batch, &[0], Size::new(16, 15), Fit::LetterboxCenter, 114, norm).unwrap();
+    let boxed = PictureFormat::letterbox(Size::new(16, 15), norm);
+    let job = ImageJob::fitted(&batch, &[0], PictureFormat { fit: Fit::LetterboxCenter, fill: [114, 20, 30], ..boxed }).unwrap();
     let got = ImageWorker::default().run(&batch, &pictures, &job).unwrap();
-    for plane in got.as_f32().unwrap().chunks_exact(16 * 15) {
+    for (plane, around) in got.as_f32().unwrap().chunks_exact(16 * 15).zip([114.0, 20.0, 30.0]) {
         for (i, v) in plane.iter().enumerate() {
             // eight rows of the frame, three above and four below
-            let level = if (3..11).contains(&(i / 16)) { 255.0 } else { 114.0 };
+            let level = if (3..11).contains(&(i / 16)) { 255.0 } else { around };
             assert!((v - (level / 255.0 - 0.5) / 0.25).abs() < 1e-2, "element {i}: {v}");
         }
     }
-    let job = ImageJob::fitted(&batch, &[0], Size::new(16, 16), Fit::Stretch, 114, PLAIN).unwrap();
+    let whole = PictureFormat::letterbox(Size::new(16, 16), PLAIN);
+    let job = ImageJob::fitted(&batch, &[0], PictureFormat { fit: Fit::Stretch, fill: [114; 3], ..whole }).unwrap();
     let got = ImageWorker::default().run(&batch, &pictures, &job).unwrap();
     assert!(got.as_f32().unwrap().iter().all(|v| (v - 255.0).abs() < 1.0));
 }
 
 #[test]
+fn every_layout_order_and_type_holds_the_same_levels() {
+    let size = Size::new(20, 12);
+    let (batch, pictures) = batch((0..2).map(|i| picture(size, HD, move |x, y| waves(x + 7.0 * f64::from(i), y))).collect(), HD);
+    let plain = PictureFormat::letterbox(Size::new(16, 16), PLAIN);
+    let run =
+        |frames: &[u32], format| ImageWorker::default().run(&batch, &pictures, &ImageJob::fitted(&batch, frames, format).unwrap()).unwrap();
+    let planes = run(&[0, 1], plain);
+    let level = |n: usize, c: usize, v: usize, u: usize| planes.as_f32().unwrap()[((n * 3 + c) * 16 + v) * 16 + u];
+    let nhwc = PictureFormat { layout: PixelLayout::Nhwc, channels: ChannelOrder::Bgr, element: TensorType::U8, ..plain };
+    let got = run(&[0, 1], nhwc);
+    assert_eq!(got.dims(), [2, 16, 16, 3]);
+    for (i, found) in got.as_slice::<u8>().unwrap().iter().enumerate() {
+        let wanted = level(i / 768, 2 - i % 3, i % 768 / 48, i % 48 / 3);
+        assert!((f32::from(*found) - wanted).abs() <= 0.5, "value {i}: {found}, not {wanted}");
+    }
+    let chw = PictureFormat { layout: PixelLayout::Chw, channels: ChannelOrder::Bgr, element: TensorType::F16, ..plain };
+    let got = run(&[1], chw);
+    assert_eq!(got.dims(), [3, 16, 16]);
+    for (i, found) in got.as_slice::<half::f16>().unwrap().iter().enumerate() {
+        let wanted = level(1, 2 - i / 256, i % 256 / 16, i % 16);
+        assert!((found.to_f32() - wanted).abs() < 0.1, "value {i}: {found}, not {wanted}");
+    }
+    let fault = |frames: &[u32], format| ImageJob::fitted(&batch, frames, format).unwrap_err().to_string();
+    assert_eq!(fault(&[0, 1], chw), "there are 2 frames where the layout has room for one");
+    assert_eq!(fault(&[0], PictureFormat { element: TensorType::I64, ..plain }), "pictures are f32, f16 or u8, not i64");
+}
+
+#[test]
 fn blurs_out_of_range_are_named() {
     let (batch, _) = batch(vec![Picture::filled(Size::new(4000, 3000), [0; 3])], HD);
-    let cut = |crops: &[Crop], blur: &[f32]| ImageJob::blurred_crops(&batch, crops, blur, 8, PLAIN).unwrap_err().to_string();
+    let cut =
+        |crops: &[Crop], blur: &[f32]| ImageJob::crops(&batch, crops, Sampling::Blurred(blur.to_vec()), 8, PLAIN).unwrap_err().to_string();
     let good = square(4.0, 4.0, 4.0, 0.0);
     assert_eq!(cut(&[good], &[]), "there are 0 blurs for 1 crops");
     for blur in [-0.1, 65.0, f32::NAN] {
@@ -187,7 +219,7 @@ fn blurs_out_of_range_are_named() {
     }
     assert!(cut(&[square(4.0, 4.0, 0.0, 0.0)], &[0.0]).contains("the side of crop 0"));
     assert!(cut(&[square(0.0, 0.0, 1e6, 0.0); 8], &[64.0; 8]).contains("too much work for one call"));
-    assert!(ImageJob::blurred_crops(&batch, &[square(0.0, 0.0, 1e6, 0.0)], &[64.0], 8, PLAIN).is_ok());
+    assert!(ImageJob::crops(&batch, &[square(0.0, 0.0, 1e6, 0.0)], Sampling::Blurred(vec![64.0]), 8, PLAIN).is_ok());
 }
 
 #[test]
@@ -246,15 +278,16 @@ fn a_batch_gives_what_its_pictures_give_one_by_one() {
     let mut worker = ImageWorker::default();
     let crops: Vec<_> = (0..6).map(|i| Crop { frame: i % 3, ..square(30.0 + i as f32, 40.0, 20.0 + 40.0 * i as f32, i as f32) }).collect();
     let mut run = |job: ImageJob| worker.run(&batch, &pictures, &job).unwrap();
-    let together = run(ImageJob::crops(&batch, &crops, 32, PLAIN).unwrap());
+    let together = run(ImageJob::crops(&batch, &crops, Sampling::Averaged, 32, PLAIN).unwrap());
     assert_eq!(together.dims(), [6, 3, 32, 32]);
     for (i, c) in crops.iter().enumerate() {
-        assert_eq!(run(ImageJob::crops(&batch, &[*c], 32, PLAIN).unwrap()), together.rows(i, 1));
+        assert_eq!(run(ImageJob::crops(&batch, &[*c], Sampling::Averaged, 32, PLAIN).unwrap()), together.rows(i, 1));
     }
-    let together = run(ImageJob::letterbox(&batch, &[2, 0, 2], Size::new(64, 32), PLAIN).unwrap());
+    let boxed = PictureFormat::letterbox(Size::new(64, 32), PLAIN);
+    let together = run(ImageJob::fitted(&batch, &[2, 0, 2], boxed).unwrap());
     assert_eq!(together.dims(), [3, 3, 32, 64]);
     for (i, f) in [2, 0, 2].into_iter().enumerate() {
-        assert_eq!(run(ImageJob::letterbox(&batch, &[f], Size::new(64, 32), PLAIN).unwrap()), together.rows(i, 1));
+        assert_eq!(run(ImageJob::fitted(&batch, &[f], boxed).unwrap()), together.rows(i, 1));
     }
 }
 
@@ -276,7 +309,9 @@ fn pictures_of_any_size_pass() {
 #[test]
 fn arguments_out_of_range_are_named() {
     let (batch, pictures) = batch(vec![Picture::filled(Size::new(8, 8), [0; 3])], HD);
-    let boxed = |frames: &[u32], w: u32, h: u32, norm| ImageJob::letterbox(&batch, frames, Size::new(w, h), norm).unwrap_err().to_string();
+    let boxed = |frames: &[u32], w: u32, h: u32, norm| {
+        ImageJob::fitted(&batch, frames, PictureFormat::letterbox(Size::new(w, h), norm)).unwrap_err().to_string()
+    };
     assert_eq!(boxed(&[1], 8, 8, PLAIN), "there is no frame 1 in a batch of 1");
     assert_eq!(boxed(&[], 8, 8, PLAIN), "there are 0 frames, not 1 to 1024 (of 8x8)");
     assert_eq!(boxed(&[0; 6], 4096, 4096, PLAIN), "there are 6 frames, not 1 to 5 (of 4096x4096)");
@@ -285,7 +320,7 @@ fn arguments_out_of_range_are_named() {
     for norm in [Normalization { std: [1.0, 0.0, 1.0], ..PLAIN }, Normalization { mean: [f32::NAN; 3], ..PLAIN }] {
         assert!(boxed(&[0], 8, 8, norm).contains("must be finite"));
     }
-    let cut = |c: Crop, side: u32| ImageJob::crops(&batch, &[c], side, PLAIN).unwrap_err().to_string();
+    let cut = |c: Crop, side: u32| ImageJob::crops(&batch, &[c], Sampling::Averaged, side, PLAIN).unwrap_err().to_string();
     let good = square(4.0, 4.0, 4.0, 0.0);
     assert!(cut(Crop { frame: 3, ..good }, 8).contains("no frame 3"));
     assert!(cut(good, 0).contains("side is 0, not 1 to 2048") && cut(good, 2049).contains("2049"));
@@ -294,7 +329,7 @@ fn arguments_out_of_range_are_named() {
     }
     assert!(cut(Crop { center: [f32::NAN, 0.0], ..good }, 8).contains("the centre of crop 0"));
     assert!(cut(Crop { rotation: f32::INFINITY, ..good }, 8).contains("the rotation of crop 0"));
-    let job = ImageJob::letterbox(&batch, &[0], Size::new(8, 8), PLAIN).unwrap();
+    let job = ImageJob::fitted(&batch, &[0], PictureFormat::letterbox(Size::new(8, 8), PLAIN)).unwrap();
     let other = [Arc::new(Picture::filled(Size::new(4, 4), [0; 3]))];
     assert!(ImageWorker::default().run(&batch, &other, &job).unwrap_err().to_string().contains("promised"));
     assert!(ImageWorker::default().run(&batch, &pictures, &job).is_ok());

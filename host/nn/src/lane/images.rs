@@ -1,50 +1,44 @@
-//! Image operations beyond the common letterbox and crops: frames placed otherwise, and crops as 4D-Humans cuts them.
+//! Image operations: whole frames as the pictures that a network takes, and crops.
 
-use halfpipe_core::{Crop, Fit, FrameBatch, LetterboxMap, Normalization, Pending, Size, StageClock};
+use halfpipe_core::{Crop, FrameBatch, LetterboxMap, Normalization, Pending, StageClock};
 
 use super::{NnLane, image_command};
-use crate::image::ImageJob;
+use crate::image::{ImageJob, PictureFormat, Sampling};
 use crate::{NnError, Tensor};
 
 impl NnLane {
-    /// Queues the scaling of frames (indices within the batch) into `target`, placed as `fit` says, the rest of the grey level
-    /// `fill`. The tensor is `[n, 3, height, width]`, f32, RGB; the map says where a frame lies in it.
+    /// Queues the making of pictures out of frames (indices within the batch). The map says where a frame lies in them.
     ///
     /// # Errors
     /// [`NnError::InvalidArgument`] at once where an argument is out of range (limits in [`crate::image`]).
-    #[expect(clippy::too_many_arguments, reason = "the frames, where they go and how they are normalised")]
     pub async fn fitted(
         &self,
         batch: &FrameBatch,
         frames: &[u32],
-        target: Size,
-        fit: Fit,
-        fill: u8,
-        norm: Normalization,
+        format: PictureFormat,
         clock: &StageClock,
     ) -> Result<(Pending<Tensor>, LetterboxMap), NnError> {
-        let job = ImageJob::fitted(batch, frames, target, fit, fill, norm)?;
+        let job = ImageJob::fitted(batch, frames, format)?;
         let (command, tensor) = image_command("fitted", batch, job, clock);
         self.send(command).await?;
-        Ok((tensor, LetterboxMap::of(fit, batch.format.size, target)))
+        Ok((tensor, LetterboxMap::of(format.fit, batch.format.size, format.size)))
     }
 
-    /// Queues the cutting of squares out of frames as 4D-Humans does it: bilinear by pixel index, out of a frame blurred by a
-    /// Gaussian of standard deviation `blur[i]` (pixels of the frame): `[n, 3, side, side]`, f32, RGB, black outside the frame.
+    /// Queues the cutting of squares out of frames, resampled to `side` x `side`: `[n, 3, side, side]`, f32, RGB, black
+    /// outside the frame.
     ///
     /// # Errors
     /// [`NnError::InvalidArgument`] at once where an argument is out of range (limits in [`crate::image`]).
-    pub async fn blurred_crops(
+    pub async fn crops(
         &self,
         batch: &FrameBatch,
         crops: &[Crop],
-        blur: &[f32],
+        sampling: Sampling,
         side: u32,
         norm: Normalization,
         clock: &StageClock,
     ) -> Result<Pending<Tensor>, NnError> {
-        let job = ImageJob::blurred_crops(batch, crops, blur, side, norm)?;
-        let (command, tensor) = image_command("blurred-crops", batch, job, clock);
+        let (command, tensor) = image_command("crops", batch, ImageJob::crops(batch, crops, sampling, side, norm)?, clock);
         self.send(command).await?;
         Ok(tensor)
     }

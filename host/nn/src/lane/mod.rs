@@ -1,6 +1,6 @@
 //! The nn lane: one thread that owns the models and does image operations, fed by a bounded queue of commands.
 //!
-//! `compute`, `letterbox` and `crops` queue work and return promises at once; they wait only while the queue is full. Each client
+//! `compute`, `fitted` and `crops` queue work and return promises at once; they wait only while the queue is full. Each client
 //! ([`NnLane::client`], one a job) has a queue of its own, and its commands run in the order in which they were queued, so a
 //! promise that one command makes is kept before a later one needs it. Clients take turns by busy time
 //! ([`halfpipe_core::fair`]). Work whose promises nobody holds any more is skipped.
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use halfpipe_core::{Crop, FairClient, FrameBatch, LetterboxMap, Normalization, Pending, Resolver, Size, StageClock, fair_queue};
+use halfpipe_core::{FairClient, FrameBatch, Pending, Resolver, StageClock, fair_queue};
 use tokio::sync::oneshot;
 use tracing::Span;
 
@@ -236,78 +236,6 @@ impl NnLane {
         let (command, outputs) = compute_command(model, inputs, clock);
         self.send_blocking(command)?;
         Ok(outputs)
-    }
-
-    /// Queues the scaling of frames (indices within the batch) into `target`, aspect kept, top left, the rest black. The
-    /// tensor is `[n, 3, height, width]`, f32, RGB; the map says where a frame lies in it.
-    ///
-    /// # Errors
-    /// [`NnError::InvalidArgument`] at once where an argument is out of range (limits in [`crate::image`]).
-    pub async fn letterbox(
-        &self,
-        batch: &FrameBatch,
-        frames: &[u32],
-        target: Size,
-        norm: Normalization,
-        clock: &StageClock,
-    ) -> Result<(Pending<Tensor>, LetterboxMap), NnError> {
-        let job = ImageJob::letterbox(batch, frames, target, norm)?;
-        let (command, tensor) = image_command("letterbox", batch, job, clock);
-        self.send(command).await?;
-        Ok((tensor, LetterboxMap::fit(batch.format.size, target)))
-    }
-
-    /// [`letterbox`](Self::letterbox), blocking the thread while the queue is full. Never call it from async code.
-    ///
-    /// # Errors
-    /// As `letterbox`.
-    pub fn letterbox_blocking(
-        &self,
-        batch: &FrameBatch,
-        frames: &[u32],
-        target: Size,
-        norm: Normalization,
-        clock: &StageClock,
-    ) -> Result<(Pending<Tensor>, LetterboxMap), NnError> {
-        let job = ImageJob::letterbox(batch, frames, target, norm)?;
-        let (command, tensor) = image_command("letterbox", batch, job, clock);
-        self.send_blocking(command)?;
-        Ok((tensor, LetterboxMap::fit(batch.format.size, target)))
-    }
-
-    /// Queues the cutting of squares out of frames, resampled to `side` x `side`: `[n, 3, side, side]`, f32, RGB, black
-    /// outside the frame.
-    ///
-    /// # Errors
-    /// [`NnError::InvalidArgument`] at once where an argument is out of range (limits in [`crate::image`]).
-    pub async fn crops(
-        &self,
-        batch: &FrameBatch,
-        crops: &[Crop],
-        side: u32,
-        norm: Normalization,
-        clock: &StageClock,
-    ) -> Result<Pending<Tensor>, NnError> {
-        let (command, tensor) = image_command("crops", batch, ImageJob::crops(batch, crops, side, norm)?, clock);
-        self.send(command).await?;
-        Ok(tensor)
-    }
-
-    /// [`crops`](Self::crops), blocking the thread while the queue is full. Never call it from async code.
-    ///
-    /// # Errors
-    /// As `crops`.
-    pub fn crops_blocking(
-        &self,
-        batch: &FrameBatch,
-        crops: &[Crop],
-        side: u32,
-        norm: Normalization,
-        clock: &StageClock,
-    ) -> Result<Pending<Tensor>, NnError> {
-        let (command, tensor) = image_command("crops", batch, ImageJob::crops(batch, crops, side, norm)?, clock);
-        self.send_blocking(command)?;
-        Ok(tensor)
     }
 
     fn known(&self, name: &str) -> Option<ModelHandle> {

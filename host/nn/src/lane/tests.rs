@@ -4,10 +4,11 @@ use std::sync::mpsc as std_mpsc;
 
 use futures::FutureExt;
 use futures::executor::block_on;
-use halfpipe_core::{Colour, Matrix, Picture, Range, Rational, VideoFormat};
+use halfpipe_core::{Colour, Crop, Matrix, Normalization, Picture, Range, Rational, Size, VideoFormat};
 
 use super::*;
 use crate::fake::FakeEngine;
+use crate::image::{PictureFormat, Sampling};
 use crate::{Port, TensorType};
 
 fn rows(n: usize) -> Tensor {
@@ -214,6 +215,10 @@ fn frames(n: usize) -> FrameBatch {
 
 const NORM: Normalization = Normalization { mean: [0.5; 3], std: [0.5; 3] };
 
+fn boxed_to_four() -> PictureFormat {
+    PictureFormat::letterbox(Size::new(4, 4), NORM)
+}
+
 #[test]
 fn image_operations_make_tensors_that_models_take() {
     let lane_clock = StageClock::default();
@@ -225,8 +230,8 @@ fn image_operations_make_tensors_that_models_take() {
     let lane = NnLane::with_engine(Box::new(engine), lane_clock.clone()).unwrap();
     let clock = StageClock::default();
     let batch = frames(2);
-    let (boxed, map) = block_on(lane.letterbox(&batch, &[1, 0], Size::new(4, 4), NORM, &clock)).unwrap();
-    assert_eq!((map.inner, map.scale, boxed.origin()), (Size::new(4, 2), [0.5; 2], "letterbox"));
+    let (boxed, map) = block_on(lane.fitted(&batch, &[1, 0], boxed_to_four(), &clock)).unwrap();
+    assert_eq!((map.inner, map.scale, boxed.origin()), (Size::new(4, 2), [0.5; 2], "fitted"));
     let same = lane.load_blocking("same").unwrap();
     let y = block_on(lane.compute(&same, vec![("x".into(), boxed)], &clock)).unwrap().remove(0).1.wait_blocking().unwrap();
     assert_eq!(y.dims(), [2, 3, 4, 4]);
@@ -235,7 +240,7 @@ fn image_operations_make_tensors_that_models_take() {
         assert!((v - want).abs() < 0.01, "element {i} is {v}");
     }
     let crop = Crop { frame: 1, center: [4.0, 2.0], side: 2.0, rotation: 0.1 };
-    let cut = lane.crops_blocking(&batch, &[crop; 3], 4, NORM, &clock).unwrap();
+    let cut = block_on(lane.crops(&batch, &[crop; 3], Sampling::Averaged, 4, NORM, &clock)).unwrap();
     assert_eq!(cut.wait_blocking().unwrap().dims(), [3, 3, 4, 4]);
     for book in [clock.snapshot(), lane_clock.snapshot()] {
         assert_eq!(["nn.letterbox", "nn.infer.same", "nn.crops", "nn.wait"].map(|s| book[s].items), [2, 2, 3, 3]);
@@ -247,9 +252,9 @@ fn image_operations_make_tensors_that_models_take() {
 fn wrong_arguments_are_refused_at_once() {
     let lane = lane(FakeEngine::default());
     let clock = StageClock::default();
-    let error = block_on(lane.letterbox(&frames(2), &[2], Size::new(4, 4), NORM, &clock)).unwrap_err();
+    let error = block_on(lane.fitted(&frames(2), &[2], boxed_to_four(), &clock)).unwrap_err();
     assert_eq!(error.to_string(), "there is no frame 2 in a batch of 2");
-    let error = lane.crops_blocking(&frames(2), &[], 4, NORM, &clock).unwrap_err();
+    let error = block_on(lane.crops(&frames(2), &[], Sampling::Averaged, 4, NORM, &clock)).unwrap_err();
     assert!(error.to_string().starts_with("there are 0 crops"), "{error}");
 }
 
@@ -258,7 +263,7 @@ fn frames_that_failed_keep_their_origin() {
     let lane = lane(FakeEngine::default());
     let (resolver, pictures) = Pending::new("decode");
     let batch = FrameBatch { pictures, ..frames(1) };
-    let (tensor, _) = lane.letterbox_blocking(&batch, &[0], Size::new(4, 4), NORM, &StageClock::default()).unwrap();
+    let (tensor, _) = block_on(lane.fitted(&batch, &[0], boxed_to_four(), &StageClock::default())).unwrap();
     resolver.fail("no more frames");
     assert_eq!(tensor.wait_blocking().unwrap_err().to_string(), "no more frames (in decode)");
 }

@@ -127,7 +127,7 @@ impl Worker {
             Err(error) => return output.fail_from(error),
         };
         let stage = match job {
-            ImageJob::Letterbox { .. } => "nn.letterbox",
+            ImageJob::Fitted { .. } => "nn.letterbox",
             ImageJob::Crops { .. } => "nn.crops",
         };
         let start = Instant::now();

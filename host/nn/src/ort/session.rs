@@ -174,7 +174,9 @@ fn difference(what: &str, stated: &[PortEntry], found: &[Port]) -> Option<String
     for (s, f) in stated.iter().zip(found) {
         // exporters often leave an output's rank or sizes open
         let open = f.dims.is_empty() && !s.dims.is_empty();
-        let dims = open || s.dims.len() == f.dims.len() && s.dims.iter().zip(&f.dims).all(|(s, f)| *s == 0 || *f == 0 || s == f);
+        // what is stated as free is given any size, so an input must take any
+        let free = |s: usize, f: usize| if what == "input" { f == 0 } else { s == 0 || f == 0 };
+        let dims = open || s.dims.len() == f.dims.len() && s.dims.iter().zip(&f.dims).all(|(s, f)| free(*s, *f) || s == f);
         if s.name != f.name || s.ty != f.ty || !dims {
             return Some(format!("the file's {what} {f} stands where `{}` {} {:?} is stated", s.name, s.ty, s.dims));
         }

@@ -2,14 +2,17 @@
 
 use halfpipe_core as core;
 use halfpipe_nn::catalog::{self, Entry};
+use halfpipe_nn::image;
 
 use crate::bindings::halfpipe::job::catalog::{
-    BoxFormat, BoxHeads, BoxUnits, Detector, FlexibleSize, Heads, Host, InputSize, Joint, Landmark, ModelFacts, Port, Rig, ScoreKind,
+    BoxFormat, BoxHeads, BoxUnits, Columns, Detector, FlexibleSize, Heads, Host, InputSize, InputValue, Joint, Landmark, ModelFacts, Port,
+    Rig, ScoreForm, ScoreKind,
 };
 use crate::bindings::halfpipe::media::errors::Error;
-use crate::bindings::halfpipe::media::frames::{Fit, Size};
+use crate::bindings::halfpipe::media::frames::{ChannelOrder, Fit, PixelLayout, Size};
 use crate::bindings::halfpipe::scene::meshes::{Mat3, Vec3};
 use crate::error::HostError;
+use crate::resources::wit_type;
 use crate::state::JobState;
 
 const fn vec3(v: [f32; 3]) -> Vec3 {
@@ -17,45 +20,81 @@ const fn vec3(v: [f32; 3]) -> Vec3 {
 }
 
 fn detector(entry: &catalog::DetectorEntry) -> Detector {
+    let [red, green, blue] = entry.fill();
+    let other_inputs = entry.other_inputs.iter().map(|(name, value)| {
+        let value = match value {
+            catalog::InputValue::Ones => InputValue::Ones,
+            catalog::InputValue::HeightWidth => InputValue::HeightWidth,
+            catalog::InputValue::WidthHeight => InputValue::WidthHeight,
+        };
+        (name.clone(), value)
+    });
     Detector {
         input: entry.input.clone(),
+        layout: match entry.layout {
+            image::PixelLayout::Nchw => PixelLayout::Nchw,
+            image::PixelLayout::Nhwc => PixelLayout::Nhwc,
+            image::PixelLayout::Chw => PixelLayout::Chw,
+            image::PixelLayout::Hwc => PixelLayout::Hwc,
+        },
+        channels: match entry.channels {
+            image::ChannelOrder::Rgb => ChannelOrder::Rgb,
+            image::ChannelOrder::Bgr => ChannelOrder::Bgr,
+        },
         fit: match entry.fit {
             core::Fit::LetterboxCorner => Fit::LetterboxCorner,
             core::Fit::LetterboxCenter => Fit::LetterboxCenter,
             core::Fit::Stretch => Fit::Stretch,
         },
-        fill: entry.fill,
+        fill: (red, green, blue),
         size: match entry.size {
             catalog::InputSize::Fixed { width, height } => InputSize::Fixed(Size { width, height }),
             catalog::InputSize::Flexible { multiple, long_side } => InputSize::Flexible(FlexibleSize { multiple, long_side }),
         },
+        other_inputs: other_inputs.collect(),
         heads: match &entry.heads {
             catalog::Heads::Boxes(heads) => Heads::Boxes(box_heads(heads)),
             catalog::Heads::Movenet => Heads::Movenet,
         },
         score: entry.score,
         overlap: entry.overlap,
+        most: entry.most,
     }
+}
+
+fn columns(columns: &catalog::Columns) -> Columns {
+    Columns { output: columns.output.clone(), first: columns.column, candidates_last: columns.candidates == catalog::CandidateAxis::Last }
 }
 
 fn box_heads(heads: &catalog::BoxHeads) -> BoxHeads {
     BoxHeads {
-        boxes: heads.boxes.clone(),
+        boxes: columns(&heads.boxes),
         format: match heads.format {
             catalog::BoxFormat::Xyxy => BoxFormat::Xyxy,
             catalog::BoxFormat::Yxyx => BoxFormat::Yxyx,
+            catalog::BoxFormat::Xywh => BoxFormat::Xywh,
             catalog::BoxFormat::Cxcywh => BoxFormat::Cxcywh,
         },
         units: match heads.units {
             catalog::BoxUnits::Pixels => BoxUnits::Pixels,
             catalog::BoxUnits::Normalized => BoxUnits::Normalized,
         },
-        scores: heads.scores.clone(),
+        grids: heads.grids.clone(),
+        scores: columns(&heads.scores),
         score_kind: match heads.score_kind {
             catalog::ScoreKind::Single => ScoreKind::Single,
             catalog::ScoreKind::PerClass => ScoreKind::PerClass,
         },
-        classes: heads.classes.clone(),
+        score_form: match heads.score_form {
+            catalog::ScoreForm::Probability => ScoreForm::Probability,
+            catalog::ScoreForm::Logit => ScoreForm::Logit,
+            catalog::ScoreForm::Softmax => ScoreForm::Softmax,
+        },
+        class_count: heads.class_count,
+        objectness: heads.objectness.as_ref().map(columns),
+        classes: heads.classes.as_ref().map(columns),
+        frames: heads.frames.as_ref().map(columns),
+        count: heads.count.clone(),
         person: heads.person,
         suppressed: heads.suppressed,
     }
@@ -103,9 +142,12 @@ impl Host for JobState {
         }
         let shared = self.shared()?;
         let entry = shared.catalog.entry(&name).map_err(|e| Error::NotFound(e.to_string()))?;
-        let ports = |ports: &[halfpipe_nn::catalog::PortEntry]| {
-            ports.iter().map(|p| Port { name: p.name.clone(), dimensions: p.dims.iter().map(|d| *d as u32).collect() }).collect()
+        let port = |p: &catalog::PortEntry| Port {
+            name: p.name.clone(),
+            element: wit_type(p.ty),
+            dimensions: p.dims.iter().map(|d| *d as u32).collect(),
         };
+        let ports = |ports: &[catalog::PortEntry]| ports.iter().map(port).collect();
         let (mean, std, detector) = match entry {
             Entry::Model(model) => (model.mean, model.std, model.detector.as_ref().map(detector)),
             Entry::Body(_) => (None, None, None),

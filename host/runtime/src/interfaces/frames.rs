@@ -1,13 +1,16 @@
-//! `halfpipe:media/frames`: frame batches, letterboxes and crops.
+//! `halfpipe:media/frames`: frame batches, pictures for networks, and crops.
 
 use halfpipe_core as core;
 use halfpipe_core::Pending;
+use halfpipe_nn::image;
 use wasmtime::component::Resource;
 
 use crate::bindings::halfpipe::media::errors::Error;
-use crate::bindings::halfpipe::media::frames::{Crop, Fit, Host, HostFrameBatch, Letterboxed, Normalization, Size};
+use crate::bindings::halfpipe::media::frames::{
+    ChannelOrder, Crop, Fit, Host, HostFrameBatch, Letterboxed, Normalization, PictureFormat, PixelLayout, Sampling, Size,
+};
 use crate::error::HostError;
-use crate::resources::{BookedTensor, FramesHandle, TensorHandle};
+use crate::resources::{BookedTensor, FramesHandle, TensorHandle, host_type};
 use crate::state::JobState;
 
 const fn normalization(n: &Normalization) -> core::Normalization {
@@ -18,28 +21,56 @@ fn crops(list: &[Crop]) -> Vec<core::Crop> {
     list.iter().map(|c| core::Crop { frame: c.frame, center: [c.center_x, c.center_y], side: c.side, rotation: c.rotation }).collect()
 }
 
-/// The core's way to fill a picture.
-pub const fn core_fit(fit: Fit) -> core::Fit {
-    match fit {
-        Fit::LetterboxCorner => core::Fit::LetterboxCorner,
-        Fit::LetterboxCenter => core::Fit::LetterboxCenter,
-        Fit::Stretch => core::Fit::Stretch,
+const fn core_size(size: Size) -> core::Size {
+    core::Size::new(size.width, size.height)
+}
+
+const fn picture_format(format: &PictureFormat) -> image::PictureFormat {
+    image::PictureFormat {
+        size: core_size(format.size),
+        fit: match format.fit {
+            Fit::LetterboxCorner => core::Fit::LetterboxCorner,
+            Fit::LetterboxCenter => core::Fit::LetterboxCenter,
+            Fit::Stretch => core::Fit::Stretch,
+        },
+        fill: [format.fill.0, format.fill.1, format.fill.2],
+        norm: normalization(&format.norm),
+        layout: match format.layout {
+            PixelLayout::Nchw => image::PixelLayout::Nchw,
+            PixelLayout::Nhwc => image::PixelLayout::Nhwc,
+            PixelLayout::Chw => image::PixelLayout::Chw,
+            PixelLayout::Hwc => image::PixelLayout::Hwc,
+        },
+        channels: match format.channels {
+            ChannelOrder::Rgb => image::ChannelOrder::Rgb,
+            ChannelOrder::Bgr => image::ChannelOrder::Bgr,
+        },
+        element: host_type(format.element),
     }
 }
 
 impl JobState {
+    /// Frames of a batch as pictures for a network.
+    async fn fit_frames(
+        &mut self,
+        this: &Resource<FramesHandle>,
+        frames: &[u32],
+        format: image::PictureFormat,
+    ) -> Result<Letterboxed, HostError> {
+        let batch = self.table.get(this)?.batch.clone();
+        let queued = self.shared()?.nn.fitted(&batch, frames, format, &self.stages).await;
+        let (tensor, map) = queued.map_err(|e| Error::InvalidArgument(e.to_string()))?;
+        let tensor = self.hand_out(tensor, format.bytes(frames.len())).await?;
+        Ok(Letterboxed { tensor, scale_x: map.scale[0], scale_y: map.scale[1], offset_x: map.offset[0], offset_y: map.offset[1] })
+    }
+
     /// Hands out a tensor whose size is known before it is computed, booked at once.
-    async fn hand_out(&mut self, tensor: Pending<halfpipe_nn::Tensor>, bytes: u64) -> Result<Resource<TensorHandle>, HostError> {
-        let lease = self.budget.try_take(bytes)?;
+    async fn hand_out(&mut self, tensor: Pending<halfpipe_nn::Tensor>, bytes: usize) -> Result<Resource<TensorHandle>, HostError> {
+        let lease = self.budget.try_take(bytes as u64)?;
         self.pace(&tensor).await;
         let value = tensor.map(|t| Ok(BookedTensor { tensor: halfpipe_nn::Tensor::clone(&t), lease }));
         Ok(self.table.push(TensorHandle { value })?)
     }
-}
-
-/// Bytes of `n` RGB pictures of f32.
-const fn tensor_bytes(n: usize, width: u32, height: u32) -> u64 {
-    n as u64 * 3 * 4 * width as u64 * height as u64
 }
 
 impl Host for JobState {}
@@ -75,77 +106,37 @@ impl HostFrameBatch for JobState {
         norm: Normalization,
     ) -> Result<Letterboxed, HostError> {
         self.touch();
-        let batch = self.table.get(&this)?.batch.clone();
-        let size = core::Size::new(target.width, target.height);
-        let (tensor, map) = self
-            .shared()?
-            .nn
-            .letterbox(&batch, &frames, size, normalization(&norm), &self.stages)
-            .await
-            .map_err(|e| Error::InvalidArgument(e.to_string()))?;
-        let tensor = self.hand_out(tensor, tensor_bytes(frames.len(), target.width, target.height)).await?;
-        Ok(Letterboxed { tensor, scale_x: map.scale[0], scale_y: map.scale[1], offset_x: map.offset[0], offset_y: map.offset[1] })
+        self.fit_frames(&this, &frames, image::PictureFormat::letterbox(core_size(target), normalization(&norm))).await
     }
 
-    async fn fitted(
-        &mut self,
-        this: Resource<FramesHandle>,
-        frames: Vec<u32>,
-        target: Size,
-        fit: Fit,
-        fill: u8,
-        norm: Normalization,
-    ) -> Result<Letterboxed, HostError> {
+    async fn fitted(&mut self, this: Resource<FramesHandle>, frames: Vec<u32>, format: PictureFormat) -> Result<Letterboxed, HostError> {
         self.touch();
-        let batch = self.table.get(&this)?.batch.clone();
-        let size = core::Size::new(target.width, target.height);
-        let (tensor, map) = self
-            .shared()?
-            .nn
-            .fitted(&batch, &frames, size, core_fit(fit), fill, normalization(&norm), &self.stages)
-            .await
-            .map_err(|e| Error::InvalidArgument(e.to_string()))?;
-        let tensor = self.hand_out(tensor, tensor_bytes(frames.len(), target.width, target.height)).await?;
-        Ok(Letterboxed { tensor, scale_x: map.scale[0], scale_y: map.scale[1], offset_x: map.offset[0], offset_y: map.offset[1] })
+        self.fit_frames(&this, &frames, picture_format(&format)).await
     }
 
     async fn crops(
         &mut self,
         this: Resource<FramesHandle>,
         crops: Vec<Crop>,
+        sampling: Sampling,
         side: u32,
         norm: Normalization,
     ) -> Result<Resource<TensorHandle>, HostError> {
         self.touch();
         let batch = self.table.get(&this)?.batch.clone();
         let crops = self::crops(&crops);
+        let sampling = match sampling {
+            Sampling::Averaged => image::Sampling::Averaged,
+            Sampling::Blurred(blur) => image::Sampling::Blurred(blur),
+        };
         let tensor = self
             .shared()?
             .nn
-            .crops(&batch, &crops, side, normalization(&norm), &self.stages)
+            .crops(&batch, &crops, sampling, side, normalization(&norm), &self.stages)
             .await
             .map_err(|e| Error::InvalidArgument(e.to_string()))?;
-        self.hand_out(tensor, tensor_bytes(crops.len(), side, side)).await
-    }
-
-    async fn blurred_crops(
-        &mut self,
-        this: Resource<FramesHandle>,
-        crops: Vec<Crop>,
-        blur: Vec<f32>,
-        side: u32,
-        norm: Normalization,
-    ) -> Result<Resource<TensorHandle>, HostError> {
-        self.touch();
-        let batch = self.table.get(&this)?.batch.clone();
-        let crops = self::crops(&crops);
-        let tensor = self
-            .shared()?
-            .nn
-            .blurred_crops(&batch, &crops, &blur, side, normalization(&norm), &self.stages)
-            .await
-            .map_err(|e| Error::InvalidArgument(e.to_string()))?;
-        self.hand_out(tensor, tensor_bytes(crops.len(), side, side)).await
+        let size = core::Size::new(side, side);
+        self.hand_out(tensor, image::PictureFormat::letterbox(size, normalization(&norm)).bytes(crops.len())).await
     }
 
     async fn drop(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<()> {

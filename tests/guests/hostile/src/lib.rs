@@ -6,7 +6,7 @@ wit_bindgen::generate!({ path: "../../../wit", world: "halfpipe:app/pipeline", g
 use exports::halfpipe::job::runner::{Description, Failure, Guest, Report, Spec};
 use halfpipe::job::{catalog, objects, progress};
 use halfpipe::media::errors::Error;
-use halfpipe::media::frames::{Crop, Fit, Normalization, Size};
+use halfpipe::media::frames::{ChannelOrder, Crop, Fit, Normalization, PictureFormat, PixelLayout, Sampling, Size};
 use halfpipe::media::video::{Encoding, Sink, Source};
 use wasi::nn::{graph, tensor::Tensor, tensor::TensorType};
 
@@ -99,22 +99,30 @@ impl Guest for Hostile {
             "wild_crop" => {
                 let batch = open()?.next(1).map_err(failed)?.ok_or(Failure::Failed("empty".into()))?;
                 let crop = Crop { frame: 7, center_x: f32::NAN, center_y: 0.0, side: -1.0, rotation: f32::INFINITY };
-                batch.crops(&[crop], 256, RAW).map(|_| report(0)).map_err(failed)
+                batch.crops(&[crop], &Sampling::Averaged, 256, RAW).map(|_| report(0)).map_err(failed)
             }
             "wild_blur" => {
                 let batch = open()?.next(1).map_err(failed)?.ok_or(Failure::Failed("empty".into()))?;
                 let crop = Crop { frame: 0, center_x: 5.0, center_y: 5.0, side: 10.0, rotation: 0.0 };
-                batch.blurred_crops(&[crop], &[f32::NAN], 256, RAW).map(|_| report(0)).map_err(failed)
+                batch.crops(&[crop], &Sampling::Blurred(vec![f32::NAN]), 256, RAW).map(|_| report(0)).map_err(failed)
             }
             "endless_blur" => {
                 let batch = open()?.next(1).map_err(failed)?.ok_or(Failure::Failed("empty".into()))?;
                 let crop = Crop { frame: 0, center_x: 5.0, center_y: 5.0, side: 1e6, rotation: 0.3 };
-                batch.blurred_crops(&[crop; 1024], &[64.0; 1024], 8, RAW).map(|_| report(0)).map_err(failed)
+                batch.crops(&[crop; 1024], &Sampling::Blurred(vec![64.0; 1024]), 8, RAW).map(|_| report(0)).map_err(failed)
             }
             "wild_fit" => {
                 let batch = open()?.next(1).map_err(failed)?.ok_or(Failure::Failed("empty".into()))?;
-                let target = Size { width: u32::MAX, height: 0 };
-                batch.fitted(&[0], target, Fit::Stretch, 114, RAW).map(|_| report(0)).map_err(failed)
+                let format = PictureFormat {
+                    size: Size { width: u32::MAX, height: 0 },
+                    fit: Fit::Stretch,
+                    fill: (114, 114, 114),
+                    norm: RAW,
+                    layout: PixelLayout::Nchw,
+                    channels: ChannelOrder::Rgb,
+                    element: TensorType::Fp32,
+                };
+                batch.fitted(&[0], format).map(|_| report(0)).map_err(failed)
             }
             "drop_frame" => {
                 let source = open()?;
