@@ -1,4 +1,4 @@
-//! A server of S3 and SQS that others wrote: moto, from PyPI, as a child process.
+//! A server of S3, SQS and IAM that others wrote: moto, from PyPI, as a child process.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -19,8 +19,7 @@ impl Moto {
     /// If it is not there, or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let program = std::env::var_os("HALFPIPE_MOTO").map_or_else(|| crate::places::cache().join("moto/bin/moto_server"), PathBuf::from);
-        assert!(program.is_file(), "there is no {}; run infra/local/moto.sh, or set HALFPIPE_MOTO to moto's server", program.display());
+        let program = Self::program();
         // the port is free until moto takes it a moment later; moto tells nobody which one it chose
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(program)
@@ -36,6 +35,21 @@ impl Moto {
             std::thread::sleep(Duration::from_millis(50));
         }
         moto
+    }
+
+    fn program() -> PathBuf {
+        let program = std::env::var_os("HALFPIPE_MOTO").map_or_else(|| crate::places::cache().join("moto/bin/moto_server"), PathBuf::from);
+        assert!(program.is_file(), "there is no {}; run infra/local/moto.sh, or set HALFPIPE_MOTO to moto's server", program.display());
+        program
+    }
+
+    /// The Python that has moto and what it needs, PyYAML among it.
+    ///
+    /// # Panics
+    /// If moto is not there.
+    #[must_use]
+    pub fn python() -> PathBuf {
+        Self::program().with_file_name("python")
     }
 
     /// Where it listens.
@@ -56,6 +70,50 @@ impl Moto {
     /// If curl is missing or fails.
     pub fn make_bucket(&self, name: &str) {
         curl(&["-X", "PUT", &format!("{}/{name}", self.endpoint())]);
+    }
+
+    /// Makes a user without permissions, and gives its access key and secret.
+    ///
+    /// # Panics
+    /// If curl is missing or the calls fail.
+    #[must_use]
+    pub fn make_user(&self, name: &str) -> (String, String) {
+        let _ = self.iam("CreateUser", &[("UserName", name)]);
+        let answer = self.iam("CreateAccessKey", &[("UserName", name)]);
+        let field = |tag: &str| {
+            let value = answer.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once('<'));
+            value.unwrap_or_else(|| panic!("no {tag} in {answer}")).0.to_owned()
+        };
+        (field("AccessKeyId"), field("SecretAccessKey"))
+    }
+
+    /// Gives a user this policy (JSON) in place of the one before.
+    ///
+    /// # Panics
+    /// As [`Moto::make_user`].
+    pub fn allow(&self, user: &str, policy: &str) {
+        let _ = self.iam("PutUserPolicy", &[("UserName", user), ("PolicyName", "only"), ("PolicyDocument", policy)]);
+    }
+
+    /// Whether signatures and permissions are looked at from now on. At first they are not. Requests that are signed in their address
+    /// cannot be looked at by moto: it fails at them.
+    ///
+    /// # Panics
+    /// As [`Moto::make_user`].
+    pub fn enforce(&self, permissions: bool) {
+        let free = if permissions { "0" } else { "1e9" };
+        curl(&["-H", "Content-Type: text/plain", "-d", free, &format!("{}/moto-api/reset-auth", self.endpoint())]);
+    }
+
+    fn iam(&self, action: &str, fields: &[(&str, &str)]) -> String {
+        let who = "Authorization: AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=any";
+        let fields = fields.iter().map(|(name, value)| format!("{name}={value}"));
+        let fields: Vec<String> = [format!("Action={action}"), "Version=2010-05-08".into()].into_iter().chain(fields).collect();
+        let mut arguments = vec!["-H", who];
+        for field in &fields {
+            arguments.extend(["--data-urlencode", field]);
+        }
+        curl(&[&arguments[..], &[&self.endpoint()]].concat())
     }
 
     /// Calls SQS with a JSON body and gives the answer's.

@@ -46,6 +46,12 @@ impl Answer {
 impl Server {
     /// Starts the server and waits until it listens.
     pub fn start(desk: &Desk, args: &[&str]) -> Self {
+        // what the SDK needs to ask anybody at all; most servers of tests take anything
+        Self::start_as(desk, args, &("any".into(), "any".into()))
+    }
+
+    /// As [`Server::start`], with this access key and secret for a store at another endpoint.
+    pub fn start_as(desk: &Desk, args: &[&str], (access_key, secret): &(String, String)) -> Self {
         let log = desk.path(&format!("server-{}.log", uuid()));
         let mut command = desk.command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--drain", "1"]).args(args);
@@ -56,8 +62,7 @@ impl Server {
             command.arg("--spool").arg(desk.path("spool"));
         }
         if args.contains(&"--endpoint") {
-            // what the SDK needs to ask anybody at all; the servers of tests take anything
-            command.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any").env("AWS_EC2_METADATA_DISABLED", "true");
+            command.env("AWS_ACCESS_KEY_ID", access_key).env("AWS_SECRET_ACCESS_KEY", secret).env("AWS_EC2_METADATA_DISABLED", "true");
         }
         command.env("HALFPIPE_LOG", "info,ort=error").stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(&log).unwrap());
