@@ -45,7 +45,7 @@ pub struct DeviceInfo {
     pub reason: String,
     /// The library and its build, for reports.
     pub library: String,
-    /// Threads that share one operation on the CPU.
+    /// Threads that one inference may use on the CPU.
     pub intra_threads: usize,
 }
 

@@ -19,6 +19,7 @@ pub mod fake;
 pub mod image;
 pub mod lane;
 pub mod ort;
+mod rows;
 pub mod tensor;
 
 pub use crate::ort::Device;

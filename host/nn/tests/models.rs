@@ -20,7 +20,8 @@ fn lane(models_dir: PathBuf) -> NnLane {
     let config = NnConfig {
         library: None,
         device: Device::Cpu,
-        intra_threads: Some(1),
+        // two, so that batches are shared by two sessions
+        intra_threads: Some(2),
         catalog: Arc::new(Catalog::builtin().unwrap()),
         models_dir,
         clock: StageClock::default(),

@@ -2,6 +2,7 @@
 
 mod device;
 mod library;
+mod pair;
 mod session;
 
 use std::path::PathBuf;
@@ -12,7 +13,11 @@ use crate::{Catalog, CatalogError, DeviceInfo, Engine, Model, NnError};
 
 pub use device::Device;
 pub use library::{OrtLibrary, ProviderInfo};
+use pair::Pair;
 use session::OrtModel;
+
+/// A network up to this size is kept twice.
+const MOST_PAIRED_BYTES: usize = 64 << 20;
 
 /// What an [`OrtEngine`] is made of.
 #[derive(Debug, Clone)]
@@ -21,7 +26,7 @@ pub struct OrtConfig {
     pub library: Option<PathBuf>,
     /// Where models shall run.
     pub device: Device,
-    /// Threads that share one operation on the CPU; the number of cores where none.
+    /// Threads that one inference may use on the CPU; the number of cores where none.
     pub intra_threads: Option<usize>,
     /// Where names are looked up.
     pub catalog: Arc<Catalog>,
@@ -79,8 +84,16 @@ impl Engine for OrtEngine {
         let bytes = read_verified(entry.onnx(), &self.models_dir)?;
         let read = |file: PinnedFile<'_>| Ok((file.file.to_owned(), read_verified_shared(file, &self.models_dir)?));
         let data = entry.data().into_iter().map(read).collect::<Result<Vec<_>, CatalogError>>()?;
-        let model = OrtModel::new(self.library, self.device, self.info.intra_threads, name, &bytes, &data)?;
-        session::check_against_catalog(entry, model.ports())?;
-        Ok(Box::new(model))
+        let size = bytes.len() + data.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        let (library, device, threads) = (self.library, self.device, self.info.intra_threads);
+        let pair = threads >= 2 && !device.is_gpu() && size <= MOST_PAIRED_BYTES;
+        let first = OrtModel::new(library, device, if pair { threads - threads / 2 } else { threads }, name, &bytes, &data)?;
+        session::check_against_catalog(entry, first.ports())?;
+        if !pair {
+            return Ok(Box::new(first));
+        }
+        let own = name.to_owned();
+        let second = move || OrtModel::new(library, device, threads / 2, &own, &bytes, &data);
+        Ok(Box::new(Pair::new(name, first, second)))
     }
 }
