@@ -24,4 +24,5 @@ pub mod gaps;
 pub mod smooth;
 pub mod track;
 // data
+pub mod options;
 pub mod poses;

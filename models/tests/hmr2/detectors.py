@@ -31,6 +31,13 @@ FORMATS = {
 # person, the same again, dog, faint: probabilities of person and of dog
 PERSON, DOG = [0.9, 0.8, 0.03, 0.2], [0.02, 0.03, 0.95, 0.1]
 TYPES = {"f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16, "u8": TensorProto.UINT8, "i32": TensorProto.INT32, "i64": TensorProto.INT64}
+ABOUT = {
+    "licence": "CC0-1.0",
+    "credit": "Halfpipe",
+    "source": "made up",
+    "recipe": "models/tests/hmr2/detectors.py",
+    "summary": "Finds a rectangle.",
+}
 LAYOUTS = {"nchw": (0, 1, 2, 3), "nhwc": (0, 3, 1, 2), "chw": (0, 1, 2), "hwc": (2, 0, 1)}
 
 
@@ -121,22 +128,27 @@ class Detector:
 
     def write(self, folder: Path) -> str:
         """Writes the graph; gives its catalog entry."""
-        infos = [[helper.make_tensor_value_info(n, TYPES[t], [d or f"{n}_{i}" for i, d in enumerate(ds)]) for n, t, ds in ports] for ports in (self.inputs, self.outputs)]
-        graph = helper.make_graph(self.nodes, self.name, *infos, self.constants)
+        graph = helper.make_graph(self.nodes, self.name, _infos(self.inputs), _infos(self.outputs), self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.checker.check_model(model)
         path = folder / f"{self.name}.onnx"
         path.write_bytes(model.SerializeToString())
-        about = {"licence": "CC0-1.0", "credit": "Halfpipe", "source": "made up", "recipe": "models/tests/hmr2/detectors.py", "summary": "Finds a rectangle."}
-        text = f"\n[[model]]\nname = {json.dumps(self.name)}\nfile = {json.dumps(path.name)}\nsha256 = \"{sha256_of(path)}\"\nbytes = {path.stat().st_size}\n"
-        text += "".join(f"{key} = {json.dumps(value)}\n" for key, value in about.items())
+        about = {"name": self.name, "file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size, **ABOUT}
+        text = "\n[[model]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in about.items())
         for key, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
-            text += f"{key} = [{', '.join(f'{{ name = {json.dumps(n)}, type = {json.dumps(t)}, dims = {d} }}' for n, t, d in ports)}]\n"
+            rows = (f'    {{ name = "{name}", type = "{ty}", dims = {dims} }},\n' for name, ty, dims in ports)
+            text += f"{key} = [\n{''.join(rows)}]\n"
         if self.norm:
             text += f"mean = {self.norm[0]}\nstd = {self.norm[1]}\n"
         layout = "" if self.layout == "nchw" else f'layout = "{self.layout}"\n'
         channels = 'channels = "bgr"\n' if self.bgr else ""
         return f'{text}[model.detector]\ninput = "image"\n{layout}{channels}score = 0.5\noverlap = 0.6\n{self.table.strip()}\n'
+
+
+def _infos(ports: list) -> list:
+    """ONNX's inputs or outputs; what is free has a name."""
+    named = ((name, ty, [d or f"{name}_{i}" for i, d in enumerate(dims)]) for name, ty, dims in ports)
+    return [helper.make_tensor_value_info(name, TYPES[ty], dims) for name, ty, dims in named]
 
 
 FIXED = f"size = {{ fixed = {{ width = {SIDE}, height = {SIDE} }} }}"
@@ -232,7 +244,8 @@ def detr() -> Detector:
 
 def rtdetr() -> Detector:
     """RT-DETR with its post-processing: boxes in pixels of the size that it is told, labels counted from another class."""
-    heads = 'boxes = "boxes"\nformat = "xyxy"\nunits = "pixels"\nsuppressed = true\nscores = "scores"\nscore_kind = "single"\nclasses = "labels"'
+    heads = 'boxes = "boxes"\nformat = "xyxy"\nunits = "pixels"\nsuppressed = true\n'
+    heads += 'scores = "scores"\nscore_kind = "single"\nclasses = "labels"'
     other = 'other_inputs = { orig_target_sizes = "width_height" }'
     d = Detector("rtdetr", [0, 3, SIDE, 2 * SIDE], f"{STRETCH.replace('width = 160', 'width = 320')}\n{other}\n{_heads(heads)}")
     size = d.extra("orig_target_sizes", "i64", [0, 2])
@@ -246,7 +259,8 @@ def rtdetr() -> Detector:
 
 def torchvision() -> Detector:
     """torchvision's detectors: one picture [3, height, width] of any size; boxes, labels and scores without a batch dimension."""
-    heads = 'boxes = "boxes"\nformat = "xyxy"\nunits = "pixels"\nsuppressed = true\nscores = "scores"\nscore_kind = "single"\nclasses = "labels"'
+    heads = 'boxes = "boxes"\nformat = "xyxy"\nunits = "pixels"\nsuppressed = true\n'
+    heads += 'scores = "scores"\nscore_kind = "single"\nclasses = "labels"'
     size = 'fit = "letterbox_corner"\nsize = { flexible = { multiple = 1, long_side = 200 } }'
     d = Detector("torchvision", [3, 0, 0], f"{size}\n{_heads(heads).replace('person = 0', 'person = 1')}", layout="chw")
     boxes, person, dog = d.candidates(which=(0, 2, 3))
@@ -258,7 +272,8 @@ def torchvision() -> Detector:
 
 def vitdet() -> Detector:
     """detectron2's ViTDet: levels of BGR in a fixed square, no batch dimension."""
-    heads = 'boxes = "pred_boxes"\nformat = "xyxy"\nunits = "pixels"\nsuppressed = true\nscores = "scores"\nscore_kind = "single"\nclasses = "pred_classes"'
+    heads = 'boxes = "pred_boxes"\nformat = "xyxy"\nunits = "pixels"\nsuppressed = true\n'
+    heads += 'scores = "scores"\nscore_kind = "single"\nclasses = "pred_classes"'
     table = f"{CORNER.replace('fill = 114', 'fill = [124, 116, 104]')}\n{_heads(heads)}"
     d = Detector("vitdet", [3, SIDE, SIDE], table, norm=LEVELS, layout="chw", bgr=True, corners=("back", [124, 116, 104]))
     boxes, person, dog = d.candidates(which=(0, 2, 3))
@@ -288,7 +303,8 @@ def tensorflow() -> Detector:
 
 def half() -> Detector:
     """Float16 in and out, pixels of BGR, four pictures a run, logits of a person only, left, top, width and height in fractions."""
-    heads = 'boxes = "boxes"\nformat = "xywh"\nunits = "normalized"\nsuppressed = false\nscores = "scores"\nscore_kind = "single"\nscore_form = "logit"'
+    heads = 'boxes = "boxes"\nformat = "xywh"\nunits = "normalized"\nsuppressed = false\n'
+    heads += 'scores = "scores"\nscore_kind = "single"\nscore_form = "logit"'
     d = Detector("half", [4, SIDE, SIDE, 3], f"{MIDDLE}\n{_heads(heads)}", ty="f16", layout="nhwc", bgr=True, corners=(GREY, GREY))
     boxes, person, _ = d.candidates(form="xywh", scale=1 / SIDE)
     d.output("boxes", boxes, "f16", [4, 4, 4])

@@ -230,3 +230,21 @@ fn movenet_needs_its_six_heads_and_its_input() {
     let fault = parse(&movenet.replace("fill = 114", "channels = \"bgr\"")).unwrap_err();
     assert!(fault.contains("MoveNet's heads go with an input of f32 in RGB order"), "{fault}");
 }
+
+/// The entries that `docs/hmr2.md` shows.
+#[test]
+fn the_documented_entries_are_read() {
+    let page = include_str!("../../../../../docs/hmr2.md");
+    let entries: Vec<String> = page
+        .split("\n    schema = 1\n")
+        .skip(1)
+        .map(|rest| rest.lines().take_while(|l| l.is_empty() || l.starts_with("    ")).map(|l| format!("{l}\n")).collect())
+        .collect();
+    let names = entries.iter().map(|entry| {
+        let text = format!("schema = 1\n{}", entry.replace("SHA256", &"0".repeat(64)));
+        let catalog = Catalog::parse(&text, "docs/hmr2.md").unwrap();
+        assert!(catalog.models()[0].detector.is_some());
+        catalog.models()[0].name.clone()
+    });
+    assert_eq!(names.collect::<Vec<_>>(), ["yolov8n", "vitdet"]);
+}
