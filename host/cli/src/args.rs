@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use halfpipe_service::settings::Places;
 
 /// Draws a 3D body over every person in a video and writes the motion as data.
 #[derive(Debug, Parser)]
@@ -62,23 +63,6 @@ Examples:
   halfpipe run match.mp4 --window plan.json:3 -o out_3.mp4 --poses poses_3.jsonl   # see `halfpipe split`
   halfpipe run jump.mp4 -o out.mp4 --device cuda --renderer hardware  # fail rather than fall back
   halfpipe run jump.mp4 -o out.mp4 --pipeline my_pipeline.wasm --set speed=2 --json";
-
-/// Where models and pipelines are.
-#[derive(Debug, Clone, Args)]
-pub struct Places {
-    /// Folder of model files [default: the user cache, where `make models` puts them]
-    #[arg(long, env = "HALFPIPE_MODELS", value_name = "DIR")]
-    pub models: Option<PathBuf>,
-    /// Further catalog of models, added to the built-in one
-    #[arg(long, env = "HALFPIPE_CATALOG", value_name = "FILE")]
-    pub catalog: Option<PathBuf>,
-    /// ONNX Runtime library [default: the user cache, then the system]
-    #[arg(long, env = "HALFPIPE_ORT_LIB", value_name = "FILE")]
-    pub ort_lib: Option<PathBuf>,
-    /// Folder of pipeline components [default: `guests` beside this program]
-    #[arg(long, env = "HALFPIPE_GUESTS", value_name = "DIR")]
-    pub guests: Option<PathBuf>,
-}
 
 /// Where the work is done.
 #[derive(Debug, Clone, Args)]

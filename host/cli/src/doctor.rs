@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::args::DoctorArgs;
 use crate::exit::Environment;
+use crate::places;
 
 /// Free space below which a job may not have room for its output.
 const LOW_DISK_BYTES: u64 = 1 << 30;
@@ -118,7 +119,7 @@ async fn guests(args: &DoctorArgs, findings: &mut Findings) {
         Ok(dir) => dir,
         Err(e) => return findings.add("guest", Err::<String, _>(e)),
     };
-    let sandbox = match Sandbox::new(&limits, args.places.compiled()) {
+    let sandbox = match Sandbox::new(&limits, places::compiled()) {
         Ok(sandbox) => sandbox,
         Err(e) => return findings.add("sandbox", Err::<String, _>(e)),
     };

@@ -7,6 +7,7 @@ use halfpipe_runtime::{Guest, Limits, Precompiled, Sandbox};
 use serde_json::{Value, json};
 
 use crate::args::{GuestArgs, GuestCommand};
+use crate::places::compiled;
 
 /// Components in a folder, by name.
 pub fn files(dir: &Path) -> Vec<PathBuf> {
@@ -23,7 +24,7 @@ pub fn guest(args: &GuestArgs) -> anyhow::Result<()> {
     let sandbox = |compiled| Sandbox::new(&limits, compiled);
     match &args.command {
         GuestCommand::Inspect { pipeline, json, places } => {
-            let sandbox = sandbox(places.compiled())?;
+            let sandbox = sandbox(compiled())?;
             let file = halfpipe_runtime::host::find_guest(pipeline, &places.guests_dir()?)?;
             let guest = runtime.block_on(Guest::load(&sandbox, &limits, &file))?;
             inspect(&guest, *json)
@@ -32,7 +33,7 @@ pub fn guest(args: &GuestArgs) -> anyhow::Result<()> {
             precompile(&sandbox(Precompiled::default())?, pipelines, out.as_deref(), &places.guests_dir()?)
         }
         GuestCommand::List { places } => {
-            let sandbox = sandbox(places.compiled())?;
+            let sandbox = sandbox(compiled())?;
             let dir = places.guests_dir()?;
             let planners = halfpipe_runtime::host::planners(&dir);
             for file in files(&dir) {

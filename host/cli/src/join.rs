@@ -10,8 +10,8 @@ use halfpipe_join::{JoinReport, Plan, Request};
 use halfpipe_media::{Tools, stop_signal};
 use halfpipe_runtime::RuntimeError;
 use halfpipe_runtime::motion::{MotionFiles, export_files};
+use halfpipe_service::settings::Places;
 
-use crate::args::Places;
 use crate::signals;
 use crate::split::{fault, refuse_to_replace};
 

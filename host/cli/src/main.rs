@@ -17,7 +17,6 @@ mod run;
 mod serve;
 mod signals;
 mod split;
-mod stores;
 mod summary;
 mod worker;
 

@@ -11,14 +11,13 @@ use halfpipe_queue::{SqsConfig, SqsQueue};
 use halfpipe_runtime::{Limits, RuntimeError};
 use halfpipe_service::jobs::ledger::hex;
 use halfpipe_service::jobs::{Dispatcher, DispatcherConfig, sweep};
-use halfpipe_service::settings::{ApiSettings, JobSettings, StoreSettings};
-use halfpipe_service::{App, Config, Engines, http, server};
+use halfpipe_service::settings::{ApiSettings, JobSettings, Places, StoreSettings};
+use halfpipe_service::{App, Config, Engines, Opened, Place, http, server};
 use halfpipe_store::{DirectoryStore, EmbeddedServer, ObjectStore, ServerCredentials};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Devices, Places};
+use crate::args::Devices;
 use crate::exit::Environment;
-use crate::stores::{Opened, Place};
 use crate::{places, signals};
 
 const SERVE_EXAMPLES: &str = "\
@@ -61,10 +60,6 @@ pub struct ServeArgs {
     #[arg(long, env = "HALFPIPE_INSECURE")]
     pub insecure: bool,
 
-    /// Jobs worked on at once: they share models and cores, so more than one gains little without a GPU; 0 takes jobs in and leaves
-    /// the work to other processes on the same store
-    #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1, value_name = "N")]
-    pub jobs: u16,
     /// Announce jobs on this SQS queue and leave the work to `halfpipe worker` on the same queue and store; storage events are
     /// queued as they are
     #[arg(long, env = "HALFPIPE_QUEUE_URL", value_name = "URL", conflicts_with = "jobs")]
@@ -103,7 +98,7 @@ fn own_folder(args: &ServeArgs) -> anyhow::Result<DirectoryStore> {
 }
 
 fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
-    match args.place.store.as_deref() {
+    match args.place.place()? {
         None => {
             // kept with the folder, so that addresses that were signed outlive this process
             let drawn = own_folder(args)?.secret("s3-server")?.map(|secret| hex(&secret));
@@ -115,10 +110,7 @@ fn shelter(args: &ServeArgs) -> anyhow::Result<Shelter> {
             let place = Place::Bucket(server.config(""));
             Ok(Shelter { opened: place.open()?, place, server: Some(server) })
         }
-        Some(address) => {
-            let place = Place::of(address, args.place.endpoint.as_deref(), args.place.region.as_deref())?;
-            Ok(Shelter { opened: place.open()?, place, server: None })
-        }
+        Some(place) => Ok(Shelter { opened: place.open()?, place, server: None }),
     }
 }
 
@@ -198,7 +190,6 @@ const WAITING: u32 = 100;
 
 fn config(args: &ServeArgs) -> anyhow::Result<Config> {
     let mut config = Config {
-        running: usize::from(args.jobs),
         upload_secret: if args.place.store.is_none() { own_folder(args)?.secret(Config::UPLOAD_SECRET)? } else { None },
         ..args.work.config(args.places.guests_dir()?)
     };

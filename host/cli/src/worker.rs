@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Arg, Args};
 use halfpipe_queue::{SqsConfig, SqsQueue};
 use halfpipe_runtime::{HostConfig, Limits, RuntimeError};
 use halfpipe_service::queue::{BackOff, Part, Protect, Stage, Status, Worker, WorkerConfig, probes};
-use halfpipe_service::settings::JobSettings;
-use halfpipe_service::{App, AppError, Config, Engines, server};
+use halfpipe_service::settings::{JobSettings, Places, StoreSettings};
+use halfpipe_service::{App, AppError, Config, Engines, Place, server};
 use halfpipe_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Devices, Places};
+use crate::args::Devices;
 use crate::exit::Environment;
-use crate::stores::Place;
 use crate::{places, signals};
 
 const WORKER_EXAMPLES: &str = "\
@@ -30,29 +29,31 @@ Examples:
 
 Messages are {\"job\": \"ID\"}, as `halfpipe serve --queue` sends them, and notifications of S3. docs/worker.md has the rest.";
 
+/// A worker's jobs come from other processes.
+fn shared(store: Arg) -> Arg {
+    store.required(true).help("Where videos, results and job records are: s3://BUCKET/PREFIX, or a folder that all processes share")
+}
+
+/// A worker works.
+fn some(jobs: Arg) -> Arg {
+    let help = "Jobs worked on at once: they share models and cores, so more than one gains little without a GPU";
+    jobs.value_parser(clap::value_parser!(u16).range(1..=64)).help(help)
+}
+
 /// `halfpipe worker`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = WORKER_EXAMPLES)]
+#[command(after_help = WORKER_EXAMPLES, mut_arg("store", shared), mut_arg("jobs", some))]
 pub struct WorkerArgs {
     /// Address of the SQS queue, as SQS shows it; credentials as for the AWS command line
     #[arg(long, env = "HALFPIPE_QUEUE_URL", value_name = "URL")]
     pub queue: String,
-    /// Where videos, results and job records are: s3://BUCKET/PREFIX, or a folder that all processes share
-    #[arg(long, env = "HALFPIPE_STORE", value_name = "URL|DIR")]
-    pub store: String,
-    /// S3 endpoint, where it is not AWS
-    #[arg(long, env = "HALFPIPE_S3_ENDPOINT", value_name = "URL")]
-    pub endpoint: Option<String>,
-    /// S3 region [default: as for the AWS command line]
-    #[arg(long, env = "HALFPIPE_S3_REGION", value_name = "NAME")]
-    pub region: Option<String>,
+    /// Where the store is
+    #[command(flatten)]
+    pub place: StoreSettings,
     /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "HALFPIPE_LISTEN", default_value = "127.0.0.1:5001", value_name = "IP:PORT")]
     pub listen: SocketAddr,
 
-    /// Jobs worked on at once: they share models and cores, so more than one gains little without a GPU
-    #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: u16,
     /// Seconds a message stays invisible; renewed while it is worked on. After so long the messages of a worker that died come again
     #[arg(long, env = "HALFPIPE_HOLD_SECONDS", default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=43200))]
     pub hold: u64,
@@ -92,12 +93,12 @@ pub struct WorkerArgs {
 /// Works until Ctrl-C or SIGTERM.
 pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
     let queue = SqsConfig::from_url(&args.queue)?;
-    let place = Place::of(&args.store, args.endpoint.as_deref(), args.region.as_deref())?;
-    if matches!(place, Place::Memory) {
+    let place = args.place.place()?.filter(|place| !matches!(place, Place::Memory));
+    let (Some(place), Some(address)) = (place, &args.place.store) else {
         let message =
             "a worker's jobs come from other processes, which cannot reach its memory; give --store s3://BUCKET/PREFIX or a folder";
         return Err(RuntimeError::BadInput(message.into()).into());
-    }
+    };
     let mut config = config(args)?;
     place.set(&mut config);
     let protect = protect(args)?;
@@ -116,7 +117,7 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
             token.cancel();
         })?;
         // who reads this may ask the process to leave: it listens to that by now
-        println!("halfpipe worker of {}, store: {}, probes on http://{}", args.queue, args.store, listener.local_addr()?);
+        println!("halfpipe worker of {}, store: {}, probes on http://{}", args.queue, address, listener.local_addr()?);
         // probes answer from the first moment to the last
         let serving = tokio::spawn(server::serve(listener, probes(Arc::clone(&status)), ended.clone()));
         let outcome = Work { args, queue, place, config, protect, status, leaving }.run(host).await;
@@ -242,7 +243,6 @@ fn config(args: &WorkerArgs) -> anyhow::Result<Config> {
     Ok(Config {
         // the queue holds what waits; whoever sends the jobs decides how many
         most_waiting: usize::MAX,
-        running: usize::from(args.jobs),
         ..args.work.config(args.places.guests_dir()?)
     })
 }

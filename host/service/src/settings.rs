@@ -1,12 +1,15 @@
-//! Settings that the service's programs share, each said once: flag, variable, default and meaning. `halfpipe serve` and
-//! `halfpipe worker` take them as flags or variables, the Lambda function as variables; the table in docs/serving.md is made of them.
+//! Settings that the programs share, each said once: flag, variable, default and meaning. The commands of `halfpipe` take them as flags
+//! or variables, the Lambda function as variables; the table in docs/serving.md is made of them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use halfpipe_nn::Catalog;
+use halfpipe_runtime::{HostConfig, RuntimeError};
+use halfpipe_store::StoreError;
 
-use crate::Config;
+use crate::{Config, Place};
 
 /// Where the store is.
 #[derive(Debug, Clone, Args)]
@@ -20,6 +23,75 @@ pub struct StoreSettings {
     /// S3 region [default: as for the AWS command line]
     #[arg(long, env = "HALFPIPE_S3_REGION", value_name = "NAME")]
     pub region: Option<String>,
+}
+
+impl StoreSettings {
+    /// Where it is; none where nothing is given.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] where the text is no store's address.
+    pub fn place(&self) -> Result<Option<Place>, StoreError> {
+        self.store.as_deref().map(|store| Place::of(store, self.endpoint.as_deref(), self.region.as_deref())).transpose()
+    }
+}
+
+/// Where models and pipelines are.
+#[derive(Debug, Clone, Args)]
+pub struct Places {
+    /// Folder of model files [default: the user cache, where `make models` puts them]
+    #[arg(long, env = "HALFPIPE_MODELS", value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Further catalog of models, added to the built-in one
+    #[arg(long, env = "HALFPIPE_CATALOG", value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+    /// ONNX Runtime library [default: the user cache, then the system]
+    #[arg(long, env = "HALFPIPE_ORT_LIB", value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+    /// Folder of pipeline components [default: `guests` beside this program]
+    #[arg(long, env = "HALFPIPE_GUESTS", value_name = "DIR")]
+    pub guests: Option<PathBuf>,
+}
+
+impl Places {
+    /// The built-in catalog with what was imported and the user's additions.
+    ///
+    /// # Errors
+    /// As [`Catalog::installed`].
+    pub fn catalog(&self) -> Result<Catalog, RuntimeError> {
+        Ok(Catalog::installed(&self.models_dir()?, self.catalog.as_deref())?)
+    }
+
+    /// The folder of model files.
+    ///
+    /// # Errors
+    /// Where none is given and there is no user cache.
+    pub fn models_dir(&self) -> Result<PathBuf, RuntimeError> {
+        Ok(halfpipe_nn::catalog::models_dir(self.models.as_deref())?)
+    }
+
+    /// The folder of pipeline components: as given, else `guests` beside this program or one folder up.
+    ///
+    /// # Errors
+    /// [`RuntimeError::BadInput`] where none is given and the system does not say where this program is.
+    pub fn guests_dir(&self) -> Result<PathBuf, RuntimeError> {
+        if let Some(dir) = &self.guests {
+            return Ok(dir.clone());
+        }
+        let program = std::env::current_exe().ok();
+        let Some(folder) = program.as_deref().and_then(std::path::Path::parent) else {
+            return Err(RuntimeError::BadInput("cannot tell where this program is; give --guests DIR, or HALFPIPE_GUESTS".into()));
+        };
+        let candidates = [folder.join("guests"), folder.join("../guests"), folder.join("../lib/halfpipe/guests")];
+        Ok(candidates.iter().find(|c| c.is_dir()).unwrap_or(&candidates[0]).clone())
+    }
+
+    /// Settings of the engines, with these models and library.
+    ///
+    /// # Errors
+    /// As [`Places::catalog`].
+    pub fn host(&self) -> Result<HostConfig, RuntimeError> {
+        Ok(HostConfig { ort_library: self.ort_lib.clone(), ..HostConfig::new(self.catalog()?, self.models_dir()?) })
+    }
 }
 
 /// Who may ask for what.
@@ -45,6 +117,9 @@ pub struct ApiSettings {
 /// How jobs are worked on.
 #[derive(Debug, Clone, Args)]
 pub struct JobSettings {
+    /// Jobs worked on at once: they share models and cores, so more than one gains little without a GPU; 0 takes jobs in and leaves the work to other processes on the same store
+    #[arg(long, env = "HALFPIPE_JOBS", default_value_t = 1, value_name = "N")]
+    pub jobs: u16,
     /// Folder for work in progress [default: `halfpipe` in the system's folder for temporary files]
     #[arg(long, env = "HALFPIPE_SPOOL", value_name = "DIR")]
     pub spool: Option<PathBuf>,
@@ -77,6 +152,7 @@ impl JobSettings {
     pub fn config(&self, guests: PathBuf) -> Config {
         let spool = self.spool.clone().unwrap_or_else(|| std::env::temp_dir().join("halfpipe"));
         Config {
+            running: usize::from(self.jobs),
             lease: Duration::from_secs(self.lease),
             most_attempts: self.attempts,
             job_timeout: self.job_timeout.map(Duration::from_secs),

@@ -4,13 +4,14 @@
 use std::fmt::Write;
 
 use clap::{Args, Command};
-use halfpipe_service::settings::{ApiSettings, JobSettings, StoreSettings};
+use halfpipe_service::settings::{ApiSettings, JobSettings, Places, StoreSettings};
 
 const BEGIN: &str = "<!-- made by `make openapi` from host/service/src/settings.rs -->\n";
 const END: &str = "<!-- end -->\n";
 
 fn table() -> String {
-    let command = JobSettings::augment_args(ApiSettings::augment_args(StoreSettings::augment_args(Command::new("settings"))));
+    let command = ApiSettings::augment_args(StoreSettings::augment_args(Command::new("settings")));
+    let command = Places::augment_args(JobSettings::augment_args(command));
     let mut table = "| flag | variable | default | meaning |\n|---|---|---|---|\n".to_owned();
     for argument in command.get_arguments() {
         let flag = argument.get_long().unwrap();

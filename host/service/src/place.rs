@@ -1,10 +1,10 @@
-//! Stores by their address on the command line.
+//! Stores by their address in the settings.
 
 use std::sync::Arc;
 
-use halfpipe_runtime::RuntimeError;
-use halfpipe_service::Config;
 use halfpipe_store::{DirectoryStore, MemoryStore, ObjectStore, S3Config, S3Store, StoreError};
+
+use crate::Config;
 
 /// Where a store is.
 #[derive(Debug, Clone)]
@@ -18,14 +18,20 @@ pub enum Place {
 }
 
 /// A store, and the same as a bucket where it is one.
+#[derive(Debug, Clone)]
 pub struct Opened {
+    /// The store.
     pub store: Arc<dyn ObjectStore>,
+    /// As what signs addresses of its own.
     pub s3: Option<Arc<S3Store>>,
 }
 
 impl Place {
     /// `s3://BUCKET/PREFIX`, a folder, or `memory:`.
-    pub fn of(address: &str, endpoint: Option<&str>, region: Option<&str>) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] says what is wrong with the text.
+    pub fn of(address: &str, endpoint: Option<&str>, region: Option<&str>) -> Result<Self, StoreError> {
         if address.starts_with("s3://") {
             let mut config = S3Config::from_url(address)?;
             if let Some(endpoint) = endpoint {
@@ -37,14 +43,17 @@ impl Place {
         match address {
             "memory:" => Ok(Self::Memory),
             folder if folder.contains("://") => {
-                let message = format!("{folder} is no store; give s3://BUCKET/PREFIX, a folder, or memory:");
-                Err(RuntimeError::BadInput(message).into())
+                let rule = "it is no store; give s3://BUCKET/PREFIX, a folder, or memory:".into();
+                Err(StoreError::Settings { store: folder.into(), rule })
             }
             folder => Ok(Self::Folder(folder.to_owned())),
         }
     }
 
     /// Opens it. Blocks.
+    ///
+    /// # Errors
+    /// As [`S3Store::connect`] and [`DirectoryStore::open`].
     pub fn open(&self) -> Result<Opened, StoreError> {
         let only = |store: Arc<dyn ObjectStore>| Opened { store, s3: None };
         Ok(match self {
