@@ -50,7 +50,8 @@ fn host() -> &'static Host {
             text.push_str(&entry);
         }
         let models = places::hmr2_fixture();
-        let catalog = Catalog::installed(&models, None).unwrap().merge(Catalog::parse(&text, "detectors.toml").unwrap()).unwrap();
+        let catalog = Catalog::installed(&models, Some(&models.join("published.toml"))).unwrap();
+        let catalog = catalog.merge(Catalog::parse(&text, "detectors.toml").unwrap()).unwrap();
         let precompiled = Precompiled::default().with_cache(places::compiled());
         let config = HostConfig { device: Device::Cpu, limits: limits(), precompiled, ..HostConfig::new(catalog, models) };
         Host::start(config).unwrap()
@@ -128,4 +129,26 @@ fn a_detector_that_is_described_otherwise_finds_nothing_or_is_refused() {
     assert!(fault.contains("wrong_form: a score is 2.") && fault.contains("`score_form`"), "{fault}");
     let fault = run(&bench, &input, "wrong_batch").unwrap_err();
     assert!(fault.contains("`wrong_batch` does not fit its catalog entry: the file's input `image` f32 [1, 3, 160, 160]"), "{fault}");
+}
+
+/// CenterNet, trained by others on COCO and found by its description alone, sees the person that MoveNet sees.
+#[test]
+fn a_published_detector_sees_whom_movenet_sees() {
+    let bench = Bench::new();
+    let input = clips::first_frames("tfjs_pose_squats.mp4", 6, &bench.dir.path().join("squats.mp4"));
+    let [theirs, movenets] = ["centernet", "movenet_multipose"].map(|name| boxes(&run(&bench, &input, name).unwrap()));
+    assert_eq!((theirs.len(), movenets.len()), (6, 6));
+    for (i, (a, b)) in theirs.iter().zip(&movenets).enumerate() {
+        let ([a], [b]) = (&a[..], &b[..]) else { panic!("frame {i}: one person in {a:?} and in {b:?}") };
+        let found = overlap(a, b);
+        println!("frame {i}: IoU {found:.3}");
+        assert!(found > 0.7, "frame {i}: {a:?} and {b:?} overlap by {found}");
+    }
+}
+
+/// Intersection over union of two boxes.
+fn overlap(a: &[f64; 4], b: &[f64; 4]) -> f64 {
+    let side = |k: usize| ((a[k] + a[k + 2]).min(b[k] + b[k + 2]) - a[k].max(b[k])).max(0.0);
+    let both = side(0) * side(1);
+    both / (a[2] * a[3] + b[2] * b[3] - both)
 }

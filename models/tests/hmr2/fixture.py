@@ -11,6 +11,7 @@ DIR is then a models' folder, for tests of the host and its guests:
                                  smplx's vertices, joints, openpose
     sources/hmr2.ckpt, smpl.pkl  the files that all of this is imported from
     detectors.toml, *.onnx       tiny detectors, one for each form that a catalog entry can describe
+    published.toml, centernet.onnx  a detector that was published, out of the package that MoveNet comes from
     and links to the models and bodies of the built-in catalog, where they are made
 """
 
@@ -26,7 +27,7 @@ from recipes.errors import exit_code_of
 from recipes.hmr2 import entries, importer
 from recipes.targets import MODELS, write_whole
 from tests import support
-from tests.hmr2 import detectors, golden, made_up
+from tests.hmr2 import centernet, detectors, golden, made_up
 from tests.safetensors import encode
 
 STAMP = "fixture.sha256"
@@ -67,6 +68,7 @@ def make(folder: Path):
     write_whole(folder / importer.CATALOG, text.encode())
     write_whole(folder / "expected.safetensors", encode({"img": golden.pictures(), **golden.load()}, {}))
     detectors.write(folder)
+    centernet.write(folder)
     for entry in support.entries("model", "body"):
         for file in filter(None, (entry["file"], entry.get("rig"))):
             if support.FOLDERS.models.joinpath(file).is_file():
