@@ -74,7 +74,7 @@ async fn what_starts_no_job_is_told_with_its_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_notification_is_refused() {
-    let bench = Bench::new(Arc::new(MemoryStore::default()), |_| {});
+    let bench = Bench::without_engines(Arc::new(MemoryStore::default()), |_| {});
     assert_eq!(bench.post("/events/s3", &json!({ "hello": 1 })).await.code(400), "event_unknown_shape");
     assert_eq!(bench.post("/events/s3", &event("ObjectTagging:Put", "b", "incoming/a.mp4")).await.code(400), "event_unknown_name");
     assert_eq!(take_events(&bench.app, b"{").await.unwrap_err().code, "event_not_json");

@@ -23,7 +23,7 @@ async fn put(bench: &Bench, url: &str, body: &[u8]) -> apps::Answer {
 async fn bytes_go_from_the_signed_address_to_the_store_without_a_key() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(DirectoryStore::open(folder.path()).unwrap());
-    let bench = Bench::new(store, |config| config.api_keys = vec!["k".into()]);
+    let bench = Bench::without_engines(store, |config| config.api_keys = vec!["k".into()]);
     let request = json!({ "name": "../my ride.mp4", "size": 5, "content_type": "video/mp4" });
     assert_eq!(bench.post("/uploads", &request).await.code(401), "unauthorized");
     let headers = [("content-type", "application/json"), ("host", "test.example"), ("x-api-key", "k")];
@@ -52,7 +52,7 @@ async fn bytes_go_from_the_signed_address_to_the_store_without_a_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_taken_is_refused_before_a_byte_is_sent() {
-    let bench = Bench::new(Arc::new(MemoryStore::default()), |config| config.most_upload_bytes = 100);
+    let bench = Bench::without_engines(Arc::new(MemoryStore::default()), |config| config.most_upload_bytes = 100);
     let ask = |size: u64, kind: &str| json!({ "name": "a.mp4", "size": size, "content_type": kind });
     assert_eq!(bench.post("/uploads", &ask(0, "video/mp4")).await.code(400), "bad_size");
     assert_eq!(bench.post("/uploads", &ask(101, "video/mp4")).await.code(413), "too_large");
@@ -62,11 +62,11 @@ async fn what_cannot_be_taken_is_refused_before_a_byte_is_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_and_a_body_that_stops_are_told() {
-    let bench = Bench::new(Arc::new(MemoryStore::default()), |config| config.disk_reserve_bytes = u64::MAX);
+    let bench = Bench::without_engines(Arc::new(MemoryStore::default()), |config| config.disk_reserve_bytes = u64::MAX);
     let url = bench.post("/uploads", &json!({ "name": "a.mp4", "size": 1 })).await.json()["url"].as_str().unwrap().to_owned();
     assert_eq!(put(&bench, &url, b"1").await.code(507), "disk_full");
 
-    let bench = Bench::new(Arc::new(MemoryStore::default()), |config| config.body_pause = Duration::from_millis(50));
+    let bench = Bench::without_engines(Arc::new(MemoryStore::default()), |config| config.body_pause = Duration::from_millis(50));
     let url = bench.post("/uploads", &json!({ "name": "a.mp4", "size": 9 })).await.json()["url"].as_str().unwrap().to_owned();
     let silent = futures::stream::pending::<Result<Vec<u8>, std::io::Error>>();
     assert_eq!(bench.ask(Method::PUT, &url, &[], Body::from_stream(silent)).await.code(408), "body_timeout");
@@ -115,7 +115,7 @@ impl Presign for Signer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_signs_gets_two_gigabytes_in_parts() {
-    let mut bench = Bench::new(Arc::new(MemoryStore::default()), |_| {});
+    let mut bench = Bench::without_engines(Arc::new(MemoryStore::default()), |_| {});
     let signer = Arc::new(Signer::default());
     bench.app = Arc::clone(&bench.app).with_presign(signer.clone());
 

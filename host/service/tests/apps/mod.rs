@@ -1,4 +1,4 @@
-//! An app over real engines and a store of the test's choice, asked through the whole router.
+//! An app over real engines or none and a store of the test's choice, asked through the whole router.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::sync::Arc;
@@ -46,16 +46,24 @@ impl Answer {
 impl Bench {
     /// An app whose engines start in the background.
     pub fn new(store: Arc<dyn ObjectStore>, change: impl FnOnce(&mut Config)) -> Self {
-        let spool = tempfile::tempdir().unwrap();
-        let mut config = Config::new(spool.path().join("spool"), places::guests());
-        config.disk_reserve_bytes = 1 << 20;
-        change(&mut config);
         let engines = Engines::start(HostConfig {
             device: Device::Cpu,
             precompiled: Precompiled::default().with_cache(places::compiled()),
             ..HostConfig::new(Catalog::builtin().unwrap(), places::models())
-        })
-        .unwrap();
+        });
+        Self::over(store, engines.unwrap(), change)
+    }
+
+    /// An app for what asks no engine anything.
+    pub fn without_engines(store: Arc<dyn ObjectStore>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::over(store, Engines::absent("this test has no engines"), change)
+    }
+
+    fn over(store: Arc<dyn ObjectStore>, engines: Engines, change: impl FnOnce(&mut Config)) -> Self {
+        let spool = tempfile::tempdir().unwrap();
+        let mut config = Config::new(spool.path().join("spool"), places::guests());
+        config.disk_reserve_bytes = 1 << 20;
+        change(&mut config);
         Self { app: App::new(config, store, engines).unwrap(), spool }
     }
 
