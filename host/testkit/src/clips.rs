@@ -1,17 +1,56 @@
 //! Clips that tests make with ffmpeg, and what ffprobe says of files.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Runs ffmpeg with these arguments and `out` at the end.
+/// Runs ffmpeg with these arguments and `out` at the end. What it makes out of nothing but filters, or of a clip that no test writes,
+/// is kept beside cargo's output and copied the next time: starting ffmpeg costs more than most clips do.
 ///
 /// # Panics
 /// If ffmpeg is missing or fails; its own words are shown.
 pub fn ffmpeg(args: &[&str], out: &Path) -> PathBuf {
+    let Some(kept) = kept(args, out) else {
+        run(args, out);
+        return out.to_owned();
+    };
+    if !kept.is_file() {
+        // several tests may want the same clip at once: each makes its own, and the last one stays
+        let fresh = kept.with_file_name(format!("{}-{}", std::process::id(), kept.file_name().unwrap().to_str().unwrap()));
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        run(args, &fresh);
+        std::fs::rename(&fresh, &kept).unwrap();
+    }
+    std::fs::copy(&kept, out).unwrap();
+    out.to_owned()
+}
+
+fn run(args: &[&str], out: &Path) {
     let done = Command::new("ffmpeg").args(["-y", "-nostdin", "-hide_banner", "-loglevel", "error"]).args(args).arg(out).output();
     let done = done.unwrap_or_else(|e| panic!("ffmpeg did not start ({e}); run `make packages`"));
     assert!(done.status.success(), "ffmpeg {args:?}: {}", String::from_utf8_lossy(&done.stderr));
-    out.to_owned()
+}
+
+/// Where the output of these arguments is kept. None where they read a file that a test wrote: another test's may have the same name.
+fn kept(args: &[&str], out: &Path) -> Option<PathBuf> {
+    let mut of = DefaultHasher::new();
+    args.hash(&mut of);
+    // the program and whole clips may be exchanged; filters have no file
+    let mut read = vec![std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("ffmpeg")).find(|file| file.is_file())?];
+    for (i, _) in args.iter().enumerate().filter(|(_, arg)| **arg == "-i") {
+        if !args[..i].ends_with(&["-f", "lavfi"]) {
+            read.push(PathBuf::from(args.get(i + 1)?));
+        }
+    }
+    for file in read {
+        if !file.is_absolute() || file.starts_with(std::env::temp_dir()) {
+            return None;
+        }
+        let about = file.metadata().ok()?;
+        (about.len(), about.modified().ok()?).hash(&mut of);
+    }
+    let name = format!("{:016x}.{}", of.finish(), out.extension()?.to_str()?);
+    Some(crate::places::profile_dir().join("../clips").join(name))
 }
 
 /// A moving test picture: `size` as `320x180`, with a tone as sound where `sound`.
@@ -24,6 +63,14 @@ pub fn test_pattern(out: &Path, size: &str, rate: &str, frames: u32, sound: bool
     }
     args.extend(["-frames:v", &frames, "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]);
     ffmpeg(&args, out)
+}
+
+/// The first frames of a real clip, without its sound: for what does not depend on a clip's length.
+#[must_use]
+pub fn first_frames(clip: &str, frames: u32, out: &Path) -> PathBuf {
+    let whole = crate::places::clip(clip);
+    let frames = frames.to_string();
+    ffmpeg(&["-i", whole.to_str().unwrap(), "-frames:v", &frames, "-an", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "18"], out)
 }
 
 /// Fields of a file's streams or frames as ffprobe prints them: one line an entry, values joined by commas.
@@ -45,7 +92,7 @@ pub fn frame_times(file: &Path) -> Vec<String> {
     ffprobe(file, &["-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp_time"])
 }
 
-/// sha256 of each audio stream's packets.
+/// sha256 of each audio stream's packets; empty for a file without sound.
 ///
 /// # Panics
 /// If ffmpeg fails.
@@ -54,11 +101,14 @@ pub fn audio_hashes(file: &Path) -> Vec<String> {
     let done = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])
         .arg(file)
-        .args(["-map", "0:a", "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-"])
+        // a video without sound still has something to hash
+        .args(["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-"])
         .output()
         .unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect()
+    // `index,a,SHA256=...`
+    let streams = String::from_utf8_lossy(&done.stdout);
+    streams.lines().filter_map(|line| line.split_once(",a,")).map(|(_, hash)| hash.to_owned()).collect()
 }
 
 /// The pictures of a video as packed RGB, upright, with their size.
@@ -76,10 +126,4 @@ pub fn rgb_frames(file: &Path, size: (usize, usize)) -> Vec<Vec<u8>> {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(done.stdout.len() % (size.0 * size.1 * 3), 0, "frames of another size");
     done.stdout.chunks_exact(size.0 * size.1 * 3).map(<[u8]>::to_vec).collect()
-}
-
-/// The same, empty for a file without sound.
-#[must_use]
-pub fn audio_hashes_or_none(file: &Path) -> Vec<String> {
-    if ffprobe(file, &["-select_streams", "a", "-show_entries", "stream=index"]).is_empty() { Vec::new() } else { audio_hashes(file) }
 }

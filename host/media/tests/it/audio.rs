@@ -33,7 +33,7 @@ fn two_streams_are_copied_bit_by_bit_with_their_times() {
 #[test]
 fn sound_is_cut_to_the_window_by_packet() {
     let dir = Scratch::new();
-    dir.ffmpeg("-f lavfi -i testsrc2=s=160x90:r=30:d=8 -f lavfi -i sine=r=48000:d=8 -c:v libx264 -g 240 -c:a aac in.mp4");
+    dir.clip("-f lavfi -i testsrc2=s=160x90:r=30:d=8 -f lavfi -i sine=r=48000:d=8 -c:v libx264 -g 240 -c:a aac in.mp4");
     dir.ffmpeg("-i in.mp4 -c copy in.ts");
     dir.ffmpeg("-i in.mp4 -c copy in.mkv");
     dir.ffmpeg("-i in.mp4 -c copy -output_ts_offset 10 late.mp4");

@@ -2,22 +2,34 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::executor::block_on;
 use halfpipe_core::{ByteBudget, FrameBatch, Picture};
+use halfpipe_media::tools::{FFMPEG_VARIABLE, FFPROBE_VARIABLE};
 use halfpipe_media::{
     DecodeOptions, EncodeOptions, Expect, ExpectedTimes, FfmpegSink, FfmpegSource, FrameSink, FrameSource, MediaError, SourceFile,
     SourceReport, Tools, VideoInfo, Window, Written, verify,
 };
+use halfpipe_testkit::clips;
 
 /// Bytes of frames read ahead or queued where a test does not care.
 pub const BUDGET: u64 = 16 << 20;
 
-/// The programs; without them nothing can be tested, and the error says what to install.
+/// The programs where [`Tools::find`] finds them, without starting each of them once more in every test: `inputs.rs` does that for all.
 pub fn tools() -> Tools {
-    static FOUND: OnceLock<Tools> = OnceLock::new();
-    FOUND.get_or_init(|| Tools::find().unwrap_or_else(|e| panic!("{e}"))).clone()
+    let at = |variable: &str, name: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut on_path = std::env::split_paths(&path).map(|folder| folder.join(name)).filter(|file| file.is_file());
+        let named = std::env::var_os(variable).filter(|file| !file.is_empty()).map(PathBuf::from);
+        named.or_else(|| on_path.next()).unwrap_or_else(|| panic!("there is no {name} on PATH; run `make packages`"))
+    };
+    Tools {
+        ffmpeg: at(FFMPEG_VARIABLE, "ffmpeg"),
+        ffprobe: at(FFPROBE_VARIABLE, "ffprobe"),
+        ffmpeg_version: String::new(),
+        ffprobe_version: String::new(),
+    }
 }
 
 /// A folder for one test's files.
@@ -43,10 +55,15 @@ impl Scratch {
         assert!(output.status.success(), "ffmpeg {args}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// A clip made by ffmpeg from `args`, which end with its name.
+    /// A clip made by ffmpeg from `args`, which end with its name; made once only where it is nothing but filters.
     pub fn clip(&self, args: &str) -> PathBuf {
+        let words: Vec<&str> = args.split_whitespace().collect();
+        let (name, words) = words.split_last().unwrap();
+        if words.iter().filter(|word| **word == "-i").count() == words.windows(2).filter(|pair| *pair == ["-f", "lavfi"]).count() {
+            return clips::ffmpeg(words, &self.path(name));
+        }
         self.ffmpeg(args);
-        self.path(args.split_whitespace().next_back().unwrap())
+        self.path(name)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::common::{Scratch, children, decode, kill_child, options, read_all, to
 
 /// A clip whose index comes first, its bytes, and where its data starts.
 fn clip(dir: &Scratch) -> (Vec<u8>, usize) {
-    dir.ffmpeg("-f lavfi -i testsrc2=s=320x180:r=30:d=6 -c:v libx264 -g 30 -movflags +faststart whole.mp4");
+    dir.clip("-f lavfi -i testsrc2=s=320x180:r=30:d=6 -c:v libx264 -g 30 -movflags +faststart whole.mp4");
     let bytes = fs::read(dir.path("whole.mp4")).unwrap();
     let data = bytes.windows(4).position(|w| w == b"mdat").unwrap() + 4;
     (bytes, data)
@@ -46,7 +46,7 @@ fn a_video_cut_short_gives_what_it_has() {
 fn a_video_without_a_decodable_frame_is_an_error() {
     let dir = Scratch::new();
     // a codec whose header tells all, so that probing finds no fault
-    dir.ffmpeg("-f lavfi -i testsrc2=s=160x90:r=25:d=1 -c:v ffv1 -level 3 blank.mov");
+    dir.clip("-f lavfi -i testsrc2=s=160x90:r=25:d=1 -c:v ffv1 -level 3 blank.mov");
     let mut bytes = fs::read(dir.path("blank.mov")).unwrap();
     let at = |kind: &[u8]| bytes.windows(4).position(|w| w == kind).unwrap();
     let (from, to) = (at(b"mdat") + 4, at(b"moov") - 4);

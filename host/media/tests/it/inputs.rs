@@ -9,6 +9,13 @@ use halfpipe_media::{MediaError, Tools, probe};
 use crate::common::{Scratch, decode, tools};
 
 #[test]
+fn the_programs_are_found_and_will_do() {
+    let found = Tools::find().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((&found.ffmpeg, &found.ffprobe), (&tools().ffmpeg, &tools().ffprobe));
+    assert!(!found.ffmpeg_version.is_empty() && !found.ffprobe_version.is_empty(), "{found:?}");
+}
+
+#[test]
 fn facts_of_a_clip_with_sound() {
     let dir = Scratch::new();
     let clip = dir.clip(
@@ -29,7 +36,7 @@ fn facts_of_a_clip_with_sound() {
 fn a_rotated_clip_comes_out_upright() {
     let dir = Scratch::new();
     // the left half is white; turned clockwise for display, white is above
-    dir.ffmpeg("-f lavfi -i color=black:s=64x48:r=10:d=1 -vf drawbox=w=32:h=48:c=white:t=fill -c:v libx264 -crf 1 lying.mp4");
+    dir.clip("-f lavfi -i color=black:s=64x48:r=10:d=1 -vf drawbox=w=32:h=48:c=white:t=fill -c:v libx264 -crf 1 lying.mp4");
     // releases up to 5 turn by tag, later ones by option
     let by_tag = std::process::Command::new(tools().ffmpeg)
         .args(["-v", "error", "-y", "-i"])
@@ -93,7 +100,7 @@ fn refused(dir: &Scratch, name: &str) -> MediaError {
 #[test]
 fn what_is_no_video_is_refused_with_the_reason() {
     let dir = Scratch::new();
-    dir.ffmpeg("-f lavfi -i testsrc2=s=320x180:r=30:d=2 -f lavfi -i sine=d=2 -c:v libx264 -c:a aac whole.mp4");
+    dir.clip("-f lavfi -i testsrc2=s=320x180:r=30:d=2 -f lavfi -i sine=d=2 -c:v libx264 -c:a aac whole.mp4");
     dir.ffmpeg("-i whole.mp4 -map 0:a -c copy sound.mp4");
     let whole = fs::read(dir.path("whole.mp4")).unwrap();
     fs::write(dir.path("cut.mp4"), &whole[..whole.len() / 2]).unwrap();

@@ -86,8 +86,8 @@ fn a_stream_without_a_container_keeps_its_frames() {
 #[test]
 fn a_change_of_size_in_the_middle_keeps_the_frames() {
     let dir = Scratch::new();
-    dir.ffmpeg("-f lavfi -i testsrc2=s=160x90:r=25:d=1 -c:v libx264 -bf 0 a.h264");
-    dir.ffmpeg("-f lavfi -i testsrc2=s=320x180:r=25:d=1 -c:v libx264 -bf 0 b.h264");
+    dir.clip("-f lavfi -i testsrc2=s=160x90:r=25:d=1 -c:v libx264 -bf 0 a.h264");
+    dir.clip("-f lavfi -i testsrc2=s=320x180:r=25:d=1 -c:v libx264 -bf 0 b.h264");
     let both = [std::fs::read(dir.path("a.h264")).unwrap(), std::fs::read(dir.path("b.h264")).unwrap()].concat();
     std::fs::write(dir.path("both.h264"), both).unwrap();
     let video = decode(&dir.path("both.h264"), None).unwrap();

@@ -7,7 +7,7 @@ use crate::common::{Scratch, decode, frame_times, round_trip};
 #[test]
 fn frames_in_the_window_and_no_others() {
     let dir = Scratch::new();
-    dir.ffmpeg("-f lavfi -i testsrc2=s=160x90:r=30:d=6 -c:v libx264 -g 50 -bf 3 clip.mp4");
+    dir.clip("-f lavfi -i testsrc2=s=160x90:r=30:d=6 -c:v libx264 -g 50 -bf 3 clip.mp4");
     dir.ffmpeg("-i clip.mp4 -c copy -output_ts_offset 10.5 late.mp4");
     dir.ffmpeg("-i clip.mp4 -c copy clip.mkv");
     dir.ffmpeg("-i clip.mp4 -c copy clip.ts");
