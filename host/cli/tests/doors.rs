@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::{Desk, text};
 use halfpipe_nn::{Catalog, Device};
 use halfpipe_runtime::{CancelToken, Host, HostConfig, Job, Outputs, Precompiled};
-use halfpipe_testkit::places;
+use halfpipe_testkit::{clips, places};
 
 #[test]
 fn doctor_knows_planners_from_pipelines_and_finds_both_usable() {
@@ -30,7 +30,7 @@ fn doctor_knows_planners_from_pipelines_and_finds_both_usable() {
 #[test]
 fn the_command_and_an_embedded_host_agree() {
     let desk = Desk::new();
-    let input = places::clip("tfjs_pose_squats.mp4");
+    let input = clips::first_frames("tfjs_pose_squats.mp4", 20, &desk.path("in.mp4"));
     let by_command = desk.report(&[text(&input), "--poses", "command.jsonl", "--set", "detector_sizes=[256]"]);
     let config = HostConfig {
         device: Device::Cpu,

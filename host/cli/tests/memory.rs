@@ -1,4 +1,5 @@
-//! Memory is flat: a clip twenty times as long needs no more of it.
+//! Memory is flat: a clip five times as long needs no more of it. `make bench ARGS='--only memory'` does the same with 30,000 frames,
+//! and `allocations.rs` counts what a frame leaves behind.
 #![allow(clippy::unwrap_used, reason = "test code: what cannot be had ends the test")]
 
 mod common;
@@ -7,14 +8,17 @@ use common::{Desk, text};
 use halfpipe_testkit::{clips, places};
 
 /// How often the longer clip repeats the shorter one, which has 300 frames.
-const REPEATS: u64 = 20;
+const REPEATS: u64 = 5;
+/// Most that the longer clip may need of what the shorter one needs: repeated runs of one clip differ by 2 % at most. A frame may leave
+/// 10 KB behind, which is a third of the picture.
+const MOST: f64 = 1.05;
 
 #[test]
-fn a_clip_twenty_times_as_long_needs_no_more() {
+fn a_clip_five_times_as_long_needs_no_more() {
     let desk = Desk::new();
     let person = places::clip("intel_one_by_one_person.mp4");
-    // somebody walks through and is gone, and nobody comes for as long again; small enough that thousands of frames take a minute
-    let filter = "trim=start=56:end=71,setpts=PTS-STARTPTS,tpad=stop_mode=clone:stop=150,scale=384:-2";
+    // somebody walks through and is gone, and nobody comes for as long again; small, so that the frames are many
+    let filter = "trim=start=56:end=71,setpts=PTS-STARTPTS,tpad=stop_mode=clone:stop=150,scale=192:-2";
     let cut = ["-i", text(&person), "-vf", filter, "-frames:v", "300", "-c:v", "libx264", "-preset", "ultrafast", "-an"];
     let short = clips::ffmpeg(&cut, &desk.path("short.mp4"));
     let again = (REPEATS - 1).to_string();
@@ -32,7 +36,7 @@ fn a_clip_twenty_times_as_long_needs_no_more() {
             "--preset",
             "ultrafast",
             "--set",
-            "detector_sizes=[256]",
+            "detector_sizes=[128]",
         ];
         let report = desk.report(&args);
         assert_eq!(report["counts"]["frames"], frames);
@@ -41,5 +45,5 @@ fn a_clip_twenty_times_as_long_needs_no_more() {
     };
     let (once, often) = (peak(&short, 300), peak(&long, 300 * REPEATS));
     println!("peak memory: {:.0} MiB for 300 frames, {:.0} MiB for {}", once / 1048576.0, often / 1048576.0, 300 * REPEATS);
-    assert!(often < once * 1.1, "{often} bytes against {once}");
+    assert!(often < once * MOST, "{often} bytes against {once}");
 }

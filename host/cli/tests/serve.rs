@@ -18,6 +18,11 @@ fn frames(file: &Path) -> usize {
     clips::frame_times(file).len()
 }
 
+/// Form fields of a job that looks for people with the smallest networks, where its numbers do not matter.
+const QUICK: [&str; 2] = ["-F", r#"options={"landmarks":"lite","detector_sizes":[256]}"#];
+/// Form fields of a job that only counts frames: the cheapest pipeline there is.
+const COUNT: [&str; 6] = ["-F", "pipeline=test_hostile", "-F", r#"options={"mode":"count_frames"}"#, "-F", "outputs=poses"];
+
 fn save(desk: &Desk, name: &str, bytes: &[u8]) -> std::path::PathBuf {
     let file = desk.path(name);
     std::fs::write(&file, bytes).unwrap();
@@ -86,7 +91,7 @@ fn a_job_is_followed_and_its_results_are_fetched_in_parts() {
 fn an_upload_to_s3_and_its_event_start_a_job_once() {
     let desk = Desk::new();
     let server = Server::start(&desk, &[]);
-    let clip = places::clip("tfjs_pose_squats.mp4");
+    let clip = clips::first_frames("tfjs_pose_squats.mp4", 10, &desk.path("in.mp4"));
     let size = std::fs::metadata(&clip).unwrap().len();
     let ask = json!({ "name": "My squats é.mp4", "size": size, "content_type": "video/mp4" }).to_string();
     let made = server.curl(&["-H", "Content-Type: application/json", "-d", &ask], "/uploads");
@@ -117,7 +122,7 @@ fn an_upload_to_s3_and_its_event_start_a_job_once() {
     let output = status["output_path"].as_str().unwrap();
     assert!(output.starts_with("results/"), "{output}");
     let video = server.curl(&[], &format!("/jobs/{id}/video"));
-    assert_eq!(frames(&save(&desk, "event.mp4", &video.body)), 65);
+    assert_eq!(frames(&save(&desk, "event.mp4", &video.body)), 10);
 
     // the result's own event starts nothing
     let own = event.replace(&encoded, output);
@@ -154,7 +159,7 @@ fn the_log_has_a_span_a_job_and_a_span_a_batch() {
     let server = Server::start(&desk, &["--store", "memory:", "--log-json"]);
     let ids = [2, 1].map(|i| {
         let clip = places::clip("tfjs_pose_squats.mp4");
-        server.submit(&clip, &["-F", &format!("batch_size={}", 8 * i), "-F", "outputs=poses"])
+        server.submit(&clip, &[&["-F", &format!("batch_size={}", 8 * i), "-F", "outputs=poses"], &QUICK[..]].concat())
     });
     for id in &ids {
         assert_eq!(server.until(id, &["complete", "error"])["status"], "complete", "{}", server.log());
@@ -247,7 +252,10 @@ fn addresses_that_the_embedded_store_signed_outlive_it_and_work_in_browsers() {
 fn every_track_has_its_motion_file() {
     let desk = Desk::new();
     let server = Server::start(&desk, &[]);
-    let id = server.submit(&places::clip("sports2d_demo.mp4"), &["-F", "outputs=bvh"]);
+    // a jumper, and somebody who walks through at the same time
+    let demo = places::clip("sports2d_demo.mp4");
+    let cut = ["-ss", "3", "-i", text(&demo), "-frames:v", "40", "-vf", "scale=884:-2", "-an", "-c:v", "libx264"];
+    let id = server.submit(&clips::ffmpeg(&cut, &desk.path("two.mp4")), &["-F", "outputs=bvh"]);
     assert_eq!(server.until(&id, &["complete", "error"])["status"], "complete", "{}", server.log());
     let record = server.get(&format!("/jobs/{id}"));
     let roles: Vec<&str> = record["outputs"].as_array().unwrap().iter().map(|o| o["role"].as_str().unwrap()).collect();
@@ -267,14 +275,15 @@ fn killed_at_any_moment_a_server_loses_nothing() {
     let mut server = Server::start(&desk, &args);
     let done_before = server.submit(&nobody, &[]);
     let finished = server.until(&done_before, &["complete"]);
-    let ids = [server.submit(&clip, &[]), server.submit(&nobody, &[]), server.submit(&clip, &["-F", "outputs=poses"])];
+    let ids =
+        [server.submit(&clip, &QUICK), server.submit(&nobody, &[]), server.submit(&clip, &[&QUICK[..], &["-F", "outputs=poses"]].concat())];
     // moments spread over start-up, loading, running and storing
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     for _ in 0..8 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        std::thread::sleep(std::time::Duration::from_millis(state % 2500));
+        std::thread::sleep(std::time::Duration::from_millis(state % 1800));
         server.kill();
         server = Server::start(&desk, &args);
     }
@@ -300,9 +309,10 @@ fn two_servers_share_the_work_and_one_takes_over_from_the_other() {
     let (first, second) = (Server::start(&desk, &args("spool-1")), Server::start(&desk, &args("spool-2")));
     let clip = places::clip("tfjs_pose_squats.mp4");
     let nobody = clips::test_pattern(&desk.path("nobody.mp4"), "320x180", "30", 20, false);
-    let mut ids = vec![first.submit(&clip, &[]), first.submit(&clip, &[])];
+    let poses = [&QUICK[..], &["-F", "outputs=poses"]].concat();
+    let mut ids = vec![first.submit(&clip, &poses), first.submit(&clip, &poses)];
     first.until(&ids[0], &["processing", "complete"]);
-    ids.extend((0..6).map(|_| second.submit(&nobody, &[])));
+    ids.extend((0..6).map(|_| second.submit(&nobody, &COUNT)));
     first.kill();
     for id in &ids {
         let status = second.until(id, &["complete", "error"]);
@@ -322,9 +332,10 @@ fn fifty_jobs_are_all_done_once() {
     let desk = Desk::new();
     let server = Server::start(&desk, &["--jobs", "2", "--waiting", "60"]);
     let nobody = clips::test_pattern(&desk.path("nobody.mp4"), "160x120", "30", 5, false);
-    let ids: Vec<String> = (0..50).map(|i| server.submit(&nobody, &["-H", &format!("Idempotency-Key: clip-{i}")])).collect();
+    let submit = |i: usize| server.submit(&nobody, &[&["-H", &format!("Idempotency-Key: clip-{i}")], &COUNT[..]].concat());
+    let ids: Vec<String> = (0..50).map(submit).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 50);
-    assert_eq!(server.submit(&nobody, &["-H", "Idempotency-Key: clip-7"]), ids[7], "the same key is the same job");
+    assert_eq!(submit(7), ids[7], "the same key is the same job");
     for id in &ids {
         let status = server.until(id, &["complete", "error"]);
         assert_eq!(status["status"], "complete", "{status}\n{}", server.log());

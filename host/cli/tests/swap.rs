@@ -91,7 +91,7 @@ fn a_component_is_replaced_while_its_job_runs() {
     let component = guests.join("hmr2.wasm");
     let before = sha256(&component);
     let clip = short(&desk);
-    let running = submit(&server, &places::clip("tfjs_pose_squats.mp4"), "hmr2");
+    let running = submit(&server, &clips::first_frames("tfjs_pose_squats.mp4", 40, &desk.path("longer.mp4")), "hmr2");
     let beside = submit(&server, &clip, "overlay");
     // frames that are done were done by the component that is loaded now
     while server.until(&running, &["processing", "complete"])["progress"]["frames_done"].as_u64().is_none_or(|done| done == 0) {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use worker::Yard;
 
 /// What keeps the runs short.
-const QUICK: [&str; 4] = ["--preset", "ultrafast", "--set", "detector_sizes=[256]"];
+const QUICK: [&str; 6] = ["--preset", "ultrafast", "--landmarks", "lite", "--set", "detector_sizes=[256]"];
 /// Frames to either side of a cut that count as being at the seam.
 const AT_SEAM: u64 = 3;
 /// Largest mean distance between the joints of a joined run and those of a run in one window, at the seams, millimetres: most of it is

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
 use common::text;
-use halfpipe_testkit::{clips, places};
+use halfpipe_testkit::clips;
 use serde_json::{Value, json};
 use server::Server;
 use worker::{Proxy, Weather, Yard, until};
@@ -26,9 +26,13 @@ fn with_clip(most_receives: u32) -> Yard {
     yard
 }
 
-/// Asks the front door for a job of the cheapest pipeline there is, and gives its id.
+/// Asks the front door for a job of a pipeline that needs no model, and gives its id.
 fn ask(door: &Server, mode: &str) -> String {
-    let wish = json!({ "input": CLIP, "pipeline": "test_hostile", "options": { "mode": mode }, "outputs": ["video"] }).to_string();
+    ask_for(door, mode, "video")
+}
+
+fn ask_for(door: &Server, mode: &str, output: &str) -> String {
+    let wish = json!({ "input": CLIP, "pipeline": "test_hostile", "options": { "mode": mode }, "outputs": [output] }).to_string();
     let answer = door.curl(&["-H", "Content-Type: application/json", "-d", &wish], "/process_video_async");
     assert_eq!(answer.status, 202, "{}\n{}", String::from_utf8_lossy(&answer.body), door.log());
     answer.json()["job_id"].as_str().unwrap().to_owned()
@@ -54,7 +58,7 @@ fn two_hundred_messages_are_worked_on_once_though_a_worker_dies_and_some_come_tw
     let (first, second) = (yard.worker(&args), yard.worker(&args));
     first.until_ready();
     second.until_ready();
-    let ids: Vec<String> = (0..JOBS).map(|_| ask(&door, "well_behaved")).collect();
+    let ids: Vec<String> = (0..JOBS).map(|_| ask_for(&door, "count_frames", "poses")).collect();
     for id in &ids {
         yard.send(&json!({ "job": id }).to_string());
     }
@@ -71,12 +75,13 @@ fn two_hundred_messages_are_worked_on_once_though_a_worker_dies_and_some_come_tw
         // each attempt but the last was cut off by the kill, never run beside another
         assert!(history.iter().all(|attempt| attempt["error"]["code"] == "interrupted"), "{record}");
         assert_eq!(record["attempts"].as_u64().unwrap() as usize, history.len() + 1, "{record}");
-        assert_eq!(record["outputs"].as_array().unwrap().len(), 2, "the video and the report: {record}");
+        assert_eq!(record["outputs"].as_array().unwrap().len(), 2, "the lines and the report: {record}");
         cut += history.len();
     }
     assert!(cut <= 1, "one worker died with one job, {cut} attempts were cut off");
-    let results: BTreeSet<String> = yard.keys("results/").into_iter().filter(|key| key.ends_with("/overlay.mp4")).collect();
-    assert_eq!(results.len(), JOBS);
+    // a worker that is killed between its last result and its word of it leaves one more
+    let results = yard.keys("results/").into_iter().filter(|key| key.ends_with("/poses.jsonl")).count();
+    assert!((JOBS..=JOBS + cut).contains(&results), "{results} results");
     // what still comes of the duplicates leads to nothing
     until("messages are left", &[&second, &third], || yard.messages("jobs") == (0, 0));
     assert_eq!(yard.messages("jobs-dead"), (0, 0));
@@ -88,7 +93,7 @@ fn two_hundred_messages_are_worked_on_once_though_a_worker_dies_and_some_come_tw
 #[test]
 fn a_front_door_and_a_worker_give_what_the_command_gives() {
     let yard = Yard::new(5);
-    let clip = places::clip("tfjs_pose_squats.mp4");
+    let clip = clips::first_frames("tfjs_pose_squats.mp4", 16, &yard.desk.path("in.mp4"));
     yard.desk.report(&[text(&clip), "-o", "command.mp4", "--poses", "command.jsonl"]);
     let by_command = std::fs::read_to_string(yard.desk.path("command.jsonl")).unwrap();
 

@@ -4,11 +4,11 @@
 mod common;
 
 use common::{BUCKET, Bucket, Emulator, Function};
-use halfpipe_testkit::{clips, places};
+use halfpipe_testkit::clips;
 use serde_json::{Value, json};
 
-const CLIP: &str = "incoming/tfjs_pose_squats.mp4";
-const FRAMES: usize = 65;
+const CLIP: &str = "incoming/squats.mp4";
+const FRAMES: usize = 10;
 
 /// What S3 sends when an object was put.
 fn put_event(key: &str) -> Value {
@@ -39,8 +39,8 @@ fn has_result(function: &Function, bucket: &Bucket, id: &str) {
 
 fn answers_every_kind_of_event(emulator: Emulator) {
     let bucket = Bucket::new();
-    bucket.put(CLIP, &places::clip("tfjs_pose_squats.mp4"));
     let function = Function::start(emulator, &bucket);
+    bucket.put(CLIP, &clips::first_frames("tfjs_pose_squats.mp4", FRAMES as u32, &function.path("squats.mp4")));
 
     // HTTP: what is loaded, and a job that a client asks for and follows
     let (code, health) = function.http("GET", "/health", None);

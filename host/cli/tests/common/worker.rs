@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use halfpipe_testkit::moto::Moto;
 use serde_json::{Value, json};
 
-use super::server::{Answer, Server, curl};
+use super::server::{Answer, Server, curl, peek};
 use crate::common::Desk;
 
 /// Longest wait for anything before the test counts as failed. Nothing is timed by it.
@@ -104,17 +104,23 @@ impl Yard {
 
     /// Waits until no job is open.
     pub fn until_done(&self, workers: &[&Worker]) {
-        until("jobs are still open", workers, || self.keys("ledger/open/").is_empty());
+        // a list of many keys keeps moto busy, which has other things to do
+        until_at(Duration::from_millis(500), "jobs are still open", workers, || self.keys("ledger/open/").is_empty());
     }
 }
 
 /// Waits for a condition; shows the workers' logs where it does not come.
 pub fn until(what: &str, workers: &[&Worker], condition: impl Fn() -> bool) {
+    until_at(Duration::from_millis(100), what, workers, condition);
+}
+
+/// The same, looking after each pause.
+fn until_at(pause: Duration, what: &str, workers: &[&Worker], condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
         let logs = || workers.iter().map(|w| w.log()).collect::<Vec<_>>().join("\n---\n");
         assert!(begun.elapsed() < PATIENCE, "{what}\n{}", logs());
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(pause);
     }
 }
 
@@ -162,12 +168,12 @@ impl Worker {
 
     /// Waits until it takes messages.
     pub fn until_ready(&self) {
-        until("the worker is not ready", &[self], || self.get("/readyz").status == 200);
+        until("the worker is not ready", &[self], || peek(&self.base, "/readyz").0 == 200);
     }
 
     /// A value of /metrics; none where it is not there.
     pub fn metric(&self, series: &str) -> Option<f64> {
-        let text = String::from_utf8(self.get("/metrics").body).unwrap();
+        let text = peek(&self.base, "/metrics").1;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         Some(line.trim().parse().unwrap())
     }
