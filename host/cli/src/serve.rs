@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use halfpipe_queue::{SqsConfig, SqsQueue};
+use halfpipe_queue::SqsQueue;
 use halfpipe_runtime::{Limits, RuntimeError};
 use halfpipe_service::jobs::ledger::hex;
 use halfpipe_service::jobs::{Dispatcher, DispatcherConfig, sweep};
@@ -60,10 +60,6 @@ pub struct ServeArgs {
     #[arg(long, env = "HALFPIPE_INSECURE")]
     pub insecure: bool,
 
-    /// Announce jobs on this SQS queue and leave the work to `halfpipe worker` on the same queue and store; storage events are
-    /// queued as they are
-    #[arg(long, env = "HALFPIPE_QUEUE_URL", value_name = "URL", conflicts_with = "jobs")]
-    pub queue: Option<String>,
     /// Seconds that running jobs may go on after Ctrl-C before they are handed over
     #[arg(long, env = "HALFPIPE_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub drain: u64,
@@ -126,7 +122,8 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     }
     // stores block, so they are made outside the async runtime
     let shelter = shelter(args)?;
-    let queue = args.queue.as_deref().map(SqsConfig::from_url).transpose()?;
+    let results = args.place.results()?.map(|place| place.open()).transpose()?;
+    let queue = args.api.queue()?;
     let mut config = config(args)?;
     shelter.place.set(&mut config);
     let host = places::config(&args.places, &args.devices, Limits::default())?;
@@ -140,6 +137,9 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         let running = if queue.is_some() { 0 } else { config.running };
         let engines = Engines::start(host).context("cannot start the engines")?;
         let mut app = App::new(config, Arc::clone(&shelter.opened.store), engines)?;
+        if let Some(results) = results {
+            app = app.with_results(results.store);
+        }
         if let Some(s3) = &shelter.opened.s3 {
             app = app.with_presign(Arc::clone(s3) as _);
         }

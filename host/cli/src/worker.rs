@@ -25,6 +25,7 @@ Examples:
   halfpipe worker --queue http://127.0.0.1:5000/123456789012/jobs --store s3://videos --endpoint http://127.0.0.1:9000
   halfpipe worker --queue URL --store s3://my-bucket --device cuda --renderer hardware --jobs 2 --listen 0.0.0.0:5001
   halfpipe worker --queue URL --store s3://my-bucket --protect-url ecs      # in an ECS service that scales in
+  halfpipe worker --queue URL --store s3://my-bucket --idle-exit 30          # for schedulers that start one when there is work
   halfpipe serve --queue URL --store s3://my-bucket/halfpipe                # the front door: announces jobs, works on none
 
 Messages are {\"job\": \"ID\"}, as `halfpipe serve --queue` sends them, and notifications of S3. docs/worker.md has the rest.";
@@ -57,7 +58,7 @@ pub struct WorkerArgs {
     /// Seconds a message stays invisible; renewed while it is worked on. After so long the messages of a worker that died come again
     #[arg(long, env = "HALFPIPE_HOLD_SECONDS", default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=43200))]
     pub hold: u64,
-    /// Longest wait of one request for messages, seconds; an idle worker takes this long to leave
+    /// Longest wait of one request for messages, seconds
     #[arg(long, env = "HALFPIPE_WAIT_SECONDS", default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=20))]
     pub wait: u64,
     /// Seconds between two looks of an idle worker for jobs that no message leads to
@@ -66,6 +67,9 @@ pub struct WorkerArgs {
     /// Seconds that running jobs may go on after SIGTERM before they are handed over
     #[arg(long, env = "HALFPIPE_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub drain: u64,
+    /// Seconds without anything to do after which it leaves by itself, with exit code 0 [default: never]
+    #[arg(long, env = "HALFPIPE_IDLE_EXIT_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub idle_exit: Option<u64>,
     /// Seconds to go on where queue or store refuse in a way that waiting does not mend, such as a queue that was deleted
     #[arg(long, env = "HALFPIPE_PATIENCE_SECONDS", default_value_t = 300, value_name = "SECONDS")]
     pub patience: u64,
@@ -99,6 +103,7 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
             "a worker's jobs come from other processes, which cannot reach its memory; give --store s3://BUCKET/PREFIX or a folder";
         return Err(RuntimeError::BadInput(message.into()).into());
     };
+    let results = args.place.results()?;
     let mut config = config(args)?;
     place.set(&mut config);
     let protect = protect(args)?;
@@ -120,7 +125,7 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
         println!("halfpipe worker of {}, store: {}, probes on http://{}", args.queue, address, listener.local_addr()?);
         // probes answer from the first moment to the last
         let serving = tokio::spawn(server::serve(listener, probes(Arc::clone(&status)), ended.clone()));
-        let outcome = Work { args, queue, place, config, protect, status, leaving }.run(host).await;
+        let outcome = Work { args, queue, place, results, config, protect, status, leaving }.run(host).await;
         ended.cancel();
         serving.await.context("the probes ended early")?;
         outcome
@@ -135,6 +140,7 @@ struct Work<'a> {
     args: &'a WorkerArgs,
     queue: SqsConfig,
     place: Place,
+    results: Option<Place>,
     config: Config,
     protect: Option<Protect>,
     status: Arc<Status>,
@@ -145,13 +151,16 @@ impl Work<'_> {
     /// Connects, loads the models, works. Asked to leave before it works, it just does.
     async fn run(self, host: HostConfig) -> anyhow::Result<()> {
         let (status, leaving, args) = (self.status, self.leaving, self.args);
-        let place = self.place;
+        let (place, results) = (self.place, self.results);
         let open = async || {
-            let place = place.clone();
+            let (place, results) = (place.clone(), results.clone());
             // stores block
-            tokio::task::spawn_blocking(move || place.open()).await.context("the store was lost on the way")
+            let both = move || Ok((place.open()?, results.map(|place| place.open()).transpose()?));
+            tokio::task::spawn_blocking(both).await.context("the store was lost on the way")
         };
-        let Some(opened) = patiently(&status, Part::Store, &leaving, async || Ok(open().await?), StoreError::is_transient).await? else {
+        let Some((opened, results)) =
+            patiently(&status, Part::Store, &leaving, async || Ok(open().await?), StoreError::is_transient).await?
+        else {
             return Ok(());
         };
         let connect = async || Ok(SqsQueue::connect(self.queue.clone()).await);
@@ -160,7 +169,10 @@ impl Work<'_> {
         };
         status.reach(Stage::Warming);
         let engines = Engines::start(host).context("cannot start the engines")?;
-        let app = App::new(self.config, opened.store, engines)?;
+        let mut app = App::new(self.config, opened.store, engines)?;
+        if let Some(results) = results {
+            app = app.with_results(results.store);
+        }
         tokio::select! {
             warmed = warm(&app) => warmed?,
             () = leaving.cancelled() => return Ok(()),
@@ -172,6 +184,7 @@ impl Work<'_> {
             drain: Duration::from_secs(args.drain),
             patience: Duration::from_secs(args.patience),
             protect: self.protect,
+            idle_exit: args.idle_exit.map(Duration::from_secs),
             ..WorkerConfig::default()
         };
         Ok(Worker::new(app, Arc::new(queue), status, config, leaving).run().await?)

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use halfpipe_service::App;
 use halfpipe_service::http::Router;
 use halfpipe_service::http::notifications::take_events;
-use halfpipe_service::jobs::State;
+use halfpipe_service::queue::Attendant;
 use http_body_util::BodyExt;
 use lambda_http::lambda_runtime::LambdaEvent;
 use lambda_http::request::LambdaRequest;
@@ -17,8 +17,6 @@ use tower::ServiceExt;
 
 /// Time kept for an orderly answer before Lambda ends the invocation.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// How often a job's state is looked at.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// The function's parts.
 pub struct Function {
@@ -45,7 +43,7 @@ impl Function {
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Value, Error> {
         match kind(&event.payload) {
             Kind::Http => self.http(event).await,
-            Kind::Queue => self.queue(&event.payload, &event.context).await,
+            Kind::Queue => Ok(self.queue(&event.payload, &event.context).await),
             Kind::Storage => self.storage(event.payload.to_string().as_bytes(), &event.context).await,
         }
     }
@@ -71,49 +69,39 @@ impl Function {
         Ok(serde_json::to_value(response)?)
     }
 
+    /// What does the work of this invocation, as long as it may take.
+    fn attendant(&self, context: &Context) -> Attendant {
+        let now = SystemTime::now();
+        let left = deadline(context.deadline(), now).duration_since(now).unwrap_or_default();
+        Attendant::until(Arc::clone(&self.app), tokio::time::Instant::now() + left)
+    }
+
     /// Storage events: the jobs that follow are done before the answer.
     async fn storage(&self, body: &[u8], context: &Context) -> Result<Value, Error> {
+        let attendant = self.attendant(context);
         let taken = take_events(&self.app, body).await.map_err(|e| e.message)?;
         let mut jobs = Vec::new();
         for job in &taken.jobs {
-            let state = self.wait(&job.job_id, context).await?;
+            attendant.finish(&job.job_id).await?;
+            let id = job.job_id.clone();
+            let state = self.app.blocking(move |app| app.ledger.get(&id)).await?.state;
             jobs.push(json!({ "job_id": job.job_id, "input": job.input, "state": state }));
         }
         Ok(json!({ "jobs": jobs, "skipped": taken.skipped }))
     }
 
-    /// A batch of messages, each with a storage event in its body. Those that failed are named, so that only they come back.
-    async fn queue(&self, batch: &Value, context: &Context) -> Result<Value, Error> {
+    /// A batch of messages, each of which names a job or is a storage event. Those that failed are named, so that only they come back.
+    async fn queue(&self, batch: &Value, context: &Context) -> Value {
+        let attendant = self.attendant(context);
         let mut failures = Vec::new();
         for message in batch["Records"].as_array().into_iter().flatten() {
             let id = message["messageId"].as_str().unwrap_or_default();
-            let body = message["body"].as_str().unwrap_or_default();
-            if let Err(error) = self.storage(body.as_bytes(), context).await {
+            if let Err(error) = attendant.attend(id, message["body"].as_str().unwrap_or_default()).await {
                 tracing::warn!(message = id, %error, "the message comes back");
                 failures.push(json!({ "itemIdentifier": id }));
             }
         }
-        Ok(json!({ "batchItemFailures": failures }))
-    }
-
-    /// Waits for a job's end. A job that ended badly is an answer; one that has not ended in time is an error.
-    async fn wait(&self, id: &str, context: &Context) -> Result<State, Error> {
-        let deadline = deadline(context.deadline(), SystemTime::now());
-        loop {
-            let job = id.to_owned();
-            let record = self.app.blocking(move |app| app.ledger.get(&job)).await?;
-            if record.state.is_final() {
-                return Ok(record.state);
-            }
-            if SystemTime::now() >= deadline {
-                return Err(format!(
-                    "job {id} is still {} as the invocation's time runs out; it goes on when the event is retried",
-                    record.state.name()
-                )
-                .into());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+        json!({ "batchItemFailures": failures })
     }
 }
 

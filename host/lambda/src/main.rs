@@ -1,8 +1,8 @@
-//! `bootstrap`: Halfpipe as an AWS Lambda function. HTTP API v2 and function-URL requests, S3 events and SQS batches of S3 events
-//! reach the same router and the same jobs as `halfpipe serve`.
+//! `bootstrap`: Halfpipe as an AWS Lambda function. HTTP API v2 and function-URL requests reach the same router as `halfpipe serve`, S3
+//! events and SQS batches of the messages that `halfpipe worker` takes the same code as there.
 //!
-//! Lambda freezes the process between invocations, so an invocation that started a job waits for its end. What is left when the
-//! invocation's time runs out is handed back by its lease, and the event is retried.
+//! Lambda freezes the process between invocations, so an invocation that started a job waits for its end. A job that has not ended
+//! when the invocation's time runs out has used up one of its attempts, and the event is retried.
 
 // the engines' types are deep: wgpu's resources stand behind the host
 #![recursion_limit = "256"]
@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Parser;
+use halfpipe_queue::SqsQueue;
 use halfpipe_service::jobs::{Dispatcher, DispatcherConfig, sweep};
 use halfpipe_service::{App, Engines, http};
 use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
@@ -34,12 +35,18 @@ fn main() -> anyhow::Result<()> {
         .init();
     let settings = Settings::try_parse().map_err(|e| anyhow::anyhow!("the function's variables are wrong: {e}"))?;
     // stores block, so they are made outside the async runtime
-    let store = settings.store()?;
+    let (store, results) = (settings.store()?, settings.results()?);
     let stored = begun.elapsed();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
     let outcome = runtime.block_on(async {
         let engines = Engines::start(settings.host()?).context("cannot start the engines")?;
-        let app = App::new(settings.config()?, Arc::clone(&store) as _, engines)?.with_presign(store);
+        let mut app = App::new(settings.config()?, Arc::clone(&store) as _, engines)?.with_presign(store);
+        if let Some(results) = results {
+            app = app.with_results(results);
+        }
+        if let Some(queue) = settings.queue()? {
+            app = app.with_queue(Arc::new(SqsQueue::connect(queue).await?));
+        }
         // Lambda gives its first seconds for nothing: use them for what every job needs
         app.engines.wait().await.map_err(|message| anyhow::anyhow!(message))?;
         let engines_ready = begun.elapsed();
@@ -55,7 +62,10 @@ fn main() -> anyhow::Result<()> {
             "cold start"
         );
         tokio::spawn(sweep::keep_clean(Arc::clone(&app)));
-        tokio::spawn(Dispatcher::new(Arc::clone(&app), DispatcherConfig::default(), CancellationToken::new()).run());
+        // where there is a queue, jobs are worked on by the invocations that its messages start
+        if app.queue.get().is_none() {
+            tokio::spawn(Dispatcher::new(Arc::clone(&app), DispatcherConfig::default(), CancellationToken::new()).run());
+        }
         let function = Arc::new(Function::new(Arc::clone(&app), http::router(app)));
         let handler = service_fn(move |event: LambdaEvent<Value>| {
             let function = Arc::clone(&function);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::Parser;
 use halfpipe_nn::Device;
+use halfpipe_queue::SqsConfig;
 use halfpipe_render::AdapterChoice;
 use halfpipe_runtime::HostConfig;
 use halfpipe_service::settings::{ApiSettings, JobSettings, Places, StoreSettings};
 use halfpipe_service::{Config, Place};
-use halfpipe_store::{S3Config, S3Store};
+use halfpipe_store::{ObjectStore, S3Config, S3Store};
 
 /// Jobs that may wait where the operator does not say: events come in crowds, and each waits for its turn in an invocation of its own.
 const WAITING: u32 = 1000;
@@ -43,6 +44,16 @@ impl Settings {
     /// The store. Blocks.
     pub fn store(&self) -> anyhow::Result<Arc<S3Store>> {
         Ok(Arc::new(S3Store::connect(self.bucket()?)?))
+    }
+
+    /// Where results go, where that is not the store. Blocks.
+    pub fn results(&self) -> anyhow::Result<Option<Arc<dyn ObjectStore>>> {
+        Ok(self.place.results()?.map(|place| place.open()).transpose()?.map(|opened| opened.store))
+    }
+
+    /// The queue on which the API announces jobs; none where this function works on them itself.
+    pub fn queue(&self) -> anyhow::Result<Option<SqsConfig>> {
+        Ok(self.api.queue()?)
     }
 
     /// The engines. Lambda has no GPU.

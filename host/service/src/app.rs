@@ -9,7 +9,7 @@ use halfpipe_queue::{MessageQueue, QueueError};
 use halfpipe_runtime::warmup::Warmed;
 use halfpipe_runtime::{Host, RuntimeError};
 use halfpipe_store::{ObjectStore, StoreError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
 use crate::engines::Engines;
@@ -59,8 +59,12 @@ pub enum AppError {
 pub struct App {
     /// Settings.
     pub config: Config,
-    /// Where videos, results and records are.
+    /// Where videos and records are, and results unless they have a place of their own.
     pub store: Arc<dyn ObjectStore>,
+    /// Where results are, where that is not the store; see [`App::with_results`].
+    results: OnceLock<Arc<dyn ObjectStore>>,
+    /// Changes whenever a client of this process asks a job to stop.
+    pub(crate) cancels: watch::Sender<u64>,
     /// What is known of jobs.
     pub ledger: Ledger,
     /// The engines.
@@ -92,6 +96,8 @@ impl App {
         Ok(Arc::new(Self {
             config,
             store,
+            results: OnceLock::new(),
+            cancels: watch::Sender::new(0),
             ledger,
             engines,
             shelf,
@@ -109,6 +115,32 @@ impl App {
         self
     }
 
+    /// Puts results elsewhere than into the store: another bucket, or another prefix of the same one. The first place stays.
+    #[must_use]
+    pub fn with_results(self: Arc<Self>, results: Arc<dyn ObjectStore>) -> Arc<Self> {
+        self.results.get_or_init(|| results);
+        self
+    }
+
+    /// Where the results of a job are. What the windows of a job made stays in the store, where it is joined.
+    #[must_use]
+    pub fn results_of(&self, record: &Record) -> &Arc<dyn ObjectStore> {
+        self.results.get().filter(|_| record.spec.part_of.is_none()).unwrap_or(&self.store)
+    }
+
+    /// Asks a job to stop, and the jobs of its windows.
+    ///
+    /// # Errors
+    /// As [`Ledger::cancel`].
+    pub async fn cancel(self: &Arc<Self>, id: String) -> Result<Record, AppError> {
+        let record = self.blocking(move |app| app.ledger.cancel(&id)).await?;
+        if record.cancel_requested {
+            crate::jobs::windows::clear(self, &record).await;
+        }
+        self.cancels.send_modify(|asked| *asked += 1);
+        Ok(record)
+    }
+
     /// Makes this process a front door: jobs are announced on the queue, and worked on by whoever takes messages from it. The first
     /// queue stays.
     #[must_use]
@@ -121,8 +153,8 @@ impl App {
     /// tried again in the background; should this process end meanwhile, a worker finds the job as soon as it is idle.
     pub async fn announce(&self, record: &Record) {
         let Some(queue) = self.queue.get().filter(|_| !record.state.is_final()) else { return };
+        let Err(error) = self.announce_now(record).await else { return };
         let (queue, message, id) = (Arc::clone(queue), job_message(&record.id), record.id.clone());
-        let Err(error) = queue.send(&message, Duration::ZERO).await else { return };
         tracing::warn!(job = id, %error, "a job could not be announced; trying again");
         tokio::spawn(async move {
             let mut back_off = BackOff::default();
@@ -135,6 +167,17 @@ impl App {
             }
             tracing::error!(job = id, "a job was not announced; it waits for a worker that is idle");
         });
+    }
+
+    /// Announces a job on the queue, where there is one, and does not try again.
+    ///
+    /// # Errors
+    /// [`AppError::Queue`].
+    pub(crate) async fn announce_now(&self, record: &Record) -> Result<(), AppError> {
+        if let Some(queue) = self.queue.get() {
+            queue.send(&job_message(&record.id), Duration::ZERO).await?;
+        }
+        Ok(())
     }
 
     /// Models of the default pipeline with its default options.

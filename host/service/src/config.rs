@@ -34,6 +34,8 @@ pub struct Config {
     pub orphan_age: Duration,
     /// Longest wall time of one job; none for any.
     pub job_timeout: Option<Duration>,
+    /// Videos longer than about one and a half times this are worked on in windows of about this many seconds; none for always whole.
+    pub window_seconds: Option<f64>,
     /// Pipeline of jobs that name none.
     pub pipeline: String,
     /// Planner component, by name or path, that decides on upload events.
@@ -79,6 +81,7 @@ impl Config {
             back_off: Duration::from_secs(2),
             orphan_age: Duration::from_secs(24 * 3600),
             job_timeout: None,
+            window_seconds: None,
             pipeline: "overlay".into(),
             planner: "planner".into(),
             bucket: None,

@@ -66,6 +66,24 @@ impl Place {
         })
     }
 
+    /// Whether one lies within the other.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bucket(a), Self::Bucket(b)) => {
+                let keys = |prefix: &str| if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+                let (one, two) = (keys(&a.prefix), keys(&b.prefix));
+                a.bucket == b.bucket && (one.starts_with(&two) || two.starts_with(&one))
+            }
+            (Self::Folder(a), Self::Folder(b)) => {
+                let [a, b] = [a, b].map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.into()));
+                a.starts_with(&b) || b.starts_with(&a)
+            }
+            (Self::Memory, Self::Memory) => true,
+            _ => false,
+        }
+    }
+
     /// Tells the service which bucket events come from, and what their keys begin with before those of the store.
     pub fn set(&self, config: &mut Config) {
         if let Self::Bucket(place) = self {
@@ -90,6 +108,18 @@ mod tests {
         assert_eq!((service.bucket.as_deref(), service.bucket_prefix.as_str()), (Some("videos"), "a/"));
         assert!(matches!(of("./results").unwrap(), Place::Folder(folder) if folder == "./results"));
         assert!(matches!(of("memory:").unwrap(), Place::Memory));
+        for (one, two, overlap) in [
+            ("s3://v", "s3://v/a", true),
+            ("s3://v/a/b", "s3://v/a", true),
+            ("s3://v/a", "s3://v/ab", false),
+            ("s3://v", "s3://w", false),
+            ("s3://v", "v", false),
+            ("./a", "a/b", true),
+            ("a", "ab", false),
+        ] {
+            assert_eq!(of(one).unwrap().overlaps(&of(two).unwrap()), overlap, "{one} {two}");
+            assert_eq!(of(two).unwrap().overlaps(&of(one).unwrap()), overlap, "{two} {one}");
+        }
         assert!(of("gs://videos").unwrap_err().to_string().contains("no store"));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use halfpipe_nn::Catalog;
+use halfpipe_queue::{QueueError, SqsConfig};
 use halfpipe_runtime::{HostConfig, RuntimeError};
 use halfpipe_store::StoreError;
 
@@ -17,6 +18,9 @@ pub struct StoreSettings {
     /// Where videos, results and job records are: s3://BUCKET/PREFIX, a folder, or memory: [default: an S3 server of its own under ./data; in Lambda a bucket must be given]
     #[arg(long, env = "HALFPIPE_STORE", value_name = "URL|DIR")]
     pub store: Option<String>,
+    /// Where results go, if not into the store: s3://BUCKET/PREFIX of the same server, or a folder; outside of the store, so that they start no jobs [default: the store]
+    #[arg(long, env = "HALFPIPE_RESULTS", value_name = "URL|DIR", requires = "store")]
+    pub results: Option<String>,
     /// S3 endpoint, where it is not AWS
     #[arg(long, env = "HALFPIPE_S3_ENDPOINT", value_name = "URL", requires = "store")]
     pub endpoint: Option<String>,
@@ -32,6 +36,23 @@ impl StoreSettings {
     /// [`StoreError::Settings`] where the text is no store's address.
     pub fn place(&self) -> Result<Option<Place>, StoreError> {
         self.store.as_deref().map(|store| Place::of(store, self.endpoint.as_deref(), self.region.as_deref())).transpose()
+    }
+
+    /// Where results go; none where that is the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] where the text is no store's address, or results would lie within the store or around it.
+    pub fn results(&self) -> Result<Option<Place>, StoreError> {
+        let Some(address) = self.results.as_deref() else { return Ok(None) };
+        let place = Place::of(address, self.endpoint.as_deref(), self.region.as_deref())?;
+        let refused = |rule: &str| Err(StoreError::Settings { store: address.to_owned(), rule: rule.to_owned() });
+        match (&place, self.place()?) {
+            (Place::Memory, _) => refused("results in memory are seen by nobody; give s3://BUCKET/PREFIX or a folder"),
+            (_, Some(store)) if place.overlaps(&store) => refused(
+                "results would lie within the store or around it, where they could start jobs; give another bucket, or a prefix outside of it",
+            ),
+            _ => Ok(Some(place)),
+        }
     }
 }
 
@@ -109,6 +130,9 @@ pub struct ApiSettings {
     /// Hours after which an upload that no job has is removed
     #[arg(long, env = "HALFPIPE_ORPHAN_HOURS", default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
     pub orphan_hours: u64,
+    /// Announce jobs on this SQS queue and leave the work to those who take its messages, on the same store; storage events are queued as they are
+    #[arg(long, env = "HALFPIPE_QUEUE_URL", value_name = "URL", conflicts_with = "jobs")]
+    pub queue: Option<String>,
     /// Jobs that may wait before more are refused with 429 [default: 100; in Lambda 1000]
     #[arg(long, env = "HALFPIPE_WAITING", value_name = "N")]
     pub waiting: Option<u32>,
@@ -132,6 +156,9 @@ pub struct JobSettings {
     /// Longest time one job may take, seconds [default: any]
     #[arg(long, env = "HALFPIPE_JOB_SECONDS", value_name = "SECONDS")]
     pub job_timeout: Option<u64>,
+    /// Cut videos longer than about one and a half times this into windows of about this many seconds, each a job of its own that any process takes up [default: never]
+    #[arg(long, env = "HALFPIPE_WINDOW_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub window_seconds: Option<u32>,
     /// Pipeline of jobs that name none
     #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay", value_name = "NAME")]
     pub pipeline: String,
@@ -156,6 +183,7 @@ impl JobSettings {
             lease: Duration::from_secs(self.lease),
             most_attempts: self.attempts,
             job_timeout: self.job_timeout.map(Duration::from_secs),
+            window_seconds: self.window_seconds.map(f64::from),
             pipeline: self.pipeline.clone(),
             planner: self.planner.clone(),
             webhook_secret: self.webhook_secret.clone(),
@@ -166,6 +194,14 @@ impl JobSettings {
 }
 
 impl ApiSettings {
+    /// The queue on which jobs are announced; none where this process works on them itself.
+    ///
+    /// # Errors
+    /// [`QueueError::Settings`] where the text is no queue's address.
+    pub fn queue(&self) -> Result<Option<SqsConfig>, QueueError> {
+        self.queue.as_deref().map(SqsConfig::from_url).transpose()
+    }
+
     /// Puts them into the service's settings; `waiting` where the operator does not say how many jobs may wait.
     pub fn set(&self, config: &mut Config, waiting: u32) {
         config.api_keys = self.api_keys.iter().filter(|key| !key.is_empty()).cloned().collect();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use halfpipe_service::jobs::{JobError, Ledger, ProgressRecord, Record, Spec, Submission, Wanted};
+use halfpipe_service::jobs::ledger::Claimed;
+use halfpipe_service::jobs::{JobError, Ledger, ProgressRecord, Record, Spec, State, Submission, Wanted};
 use halfpipe_store::{Key, MemoryStore, Object, ObjectMeta, ObjectStore, ObjectWriter, PutMode, StoreError};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -80,6 +81,8 @@ fn submission() -> Submission {
             options: serde_json::Map::new(),
             batch: 8,
             window: None,
+            split: None,
+            part_of: None,
             outputs: Wanted::default(),
             metadata: std::collections::BTreeMap::new(),
             webhook: None,
@@ -146,6 +149,44 @@ fn what_comes_back_to_the_queue_is_seen_before_its_lease_would_have_ended() {
     let rain = JobError { code: "failed".into(), message: "it rained".into(), passing: true };
     theirs.fail(&taken.id, token(&taken), &rain, 9, Duration::ZERO).unwrap();
     assert!(mine.claim("mine", 9, &[]).unwrap().is_some(), "back after a fault without a wait");
+}
+
+/// What a record says of the end of its lease, as an owner writes it whose clock is elsewhere.
+fn set_clock(ledger: &Ledger, id: &str, expires_ms: u64) {
+    let key = Key::new(format!("ledger/jobs/{id}.json")).unwrap();
+    let mut record = ledger.get(id).unwrap();
+    record.lease.as_mut().unwrap().expires_ms = expires_ms;
+    ledger.store().put(&key, &serde_json::to_vec(&record).unwrap(), PutMode::Overwrite).unwrap();
+}
+
+#[test]
+fn clocks_that_differ_neither_take_a_job_from_its_owner_nor_keep_it_for_ever() {
+    let store = Arc::new(MemoryStore::new());
+    let new = |lease| Ledger::new(Arc::clone(&store) as _, "ledger/", lease, 9);
+    // an owner whose clock is decades behind, in a lease that is long
+    let (owner, other) = (new(LONG), new(LONG));
+    let (job, _) = owner.submit(submission()).unwrap();
+    owner.claim("owner", 9, &[]).unwrap().unwrap();
+    set_clock(&owner, &job.id, 1);
+    assert!(other.claim("other", 9, &[]).unwrap().is_none(), "the lease looks over by another's clock, and is not");
+    assert!(matches!(other.claim_one(&job.id, "other", 9).unwrap(), Claimed::Waits { ms, .. } if ms > 500_000));
+    let rain = JobError { code: "given_up".into(), message: "it rained".into(), passing: true };
+    assert_eq!(other.give_up(&job.id, &rain).unwrap().state, State::Processing);
+    owner.cancel(&job.id).unwrap();
+
+    // one whose clock is ahead for ever, and who dies
+    let (owner, other) = (new(Duration::from_millis(50)), new(LONG));
+    let (job, _) = owner.submit(submission()).unwrap();
+    assert!(matches!(owner.claim_one(&job.id, "owner", 9).unwrap(), Claimed::Taken(_)));
+    set_clock(&owner, &job.id, u64::MAX);
+    let taken = loop {
+        match other.claim_one(&job.id, "other", 9).unwrap() {
+            Claimed::Taken(record) => break record,
+            Claimed::Waits { ms, .. } => std::thread::sleep(Duration::from_millis(ms)),
+            Claimed::Ended(record) => panic!("{record:?}"),
+        }
+    };
+    assert_eq!((taken.attempts, taken.history[0].error.code.as_str()), (2, "interrupted"));
 }
 
 #[test]

@@ -127,6 +127,8 @@ fn spec() -> Spec {
         options: Map::new(),
         batch: 8,
         window: None,
+        split: None,
+        part_of: None,
         outputs: Wanted::default(),
         metadata: [("rider".to_owned(), "7".to_owned())].into(),
         webhook: None,

@@ -23,6 +23,8 @@ fn submission(key: Option<&str>) -> Submission {
             options: Map::new(),
             batch: 8,
             window: None,
+            split: None,
+            part_of: None,
             outputs: Wanted::default(),
             metadata: [("rider".to_owned(), "7".to_owned())].into(),
             webhook: None,

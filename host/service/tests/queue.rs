@@ -13,7 +13,7 @@ use apps::Bench;
 use halfpipe_queue::{Facts, MemoryQueue, Message, MessageQueue, QueueError};
 use halfpipe_service::jobs::ledger::Claimed;
 use halfpipe_service::jobs::{JobError, Ledger, Record, State, Submission};
-use halfpipe_service::queue::{Status, Worker, WorkerConfig, WorkerError, job_message};
+use halfpipe_service::queue::{Attendant, Status, Worker, WorkerConfig, WorkerError, job_message};
 use halfpipe_service::{App, Config, Engines};
 use halfpipe_store::{Key, MemoryStore, PutMode};
 use serde_json::{Value, json};
@@ -194,6 +194,88 @@ async fn a_job_without_a_message_is_found_though_the_worker_is_never_idle() {
     }
     leaving.cancel();
     worker.await.unwrap().unwrap();
+}
+
+/// A queue that has no messages and never answers a request for them.
+#[derive(Debug)]
+struct Silent;
+
+#[halfpipe_queue::async_trait]
+impl MessageQueue for Silent {
+    fn name(&self) -> &str {
+        "silent queue"
+    }
+
+    async fn facts(&self) -> Result<Facts, QueueError> {
+        Ok(Facts::default())
+    }
+
+    async fn send(&self, _: &str, _: Duration) -> Result<String, QueueError> {
+        Ok("id".into())
+    }
+
+    async fn receive(&self, _: usize, _: Duration, _: Duration) -> Result<Vec<Message>, QueueError> {
+        std::future::pending().await
+    }
+
+    async fn hold(&self, _: &Message, _: Duration) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn delete(&self, _: &Message) -> Result<(), QueueError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_asked_to_leave_gives_up_its_request_for_messages() {
+    let bench = Bench::new(Arc::new(MemoryStore::new()), |_| {});
+    let leaving = CancellationToken::new();
+    let config = WorkerConfig { wait: LONG, ..WorkerConfig::default() };
+    let worker = Worker::new(Arc::clone(&bench.app), Arc::new(Silent), Arc::new(Status::default()), config, leaving.clone());
+    let worker = tokio::spawn(worker.run());
+    tokio::time::sleep(SECOND / 10).await;
+    leaving.cancel();
+    // for ever, if it waited for the answer
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_nothing_came_for_leaves_by_itself_and_has_done_what_came_before() {
+    let bench = Bench::new(Arc::new(MemoryStore::new()), |_| {});
+    let job = submit(&bench.app.ledger);
+    let queue = Arc::new(MemoryQueue::new("jobs"));
+    queue.send(&job_message(&job.id), Duration::ZERO).await.unwrap();
+    let config = WorkerConfig { idle_exit: Some(SECOND), ..WorkerConfig::default() };
+    let status = Arc::new(Status::default());
+    let worker = Worker::new(Arc::clone(&bench.app), Arc::clone(&queue) as _, status, config, CancellationToken::new());
+    worker.run().await.unwrap();
+    assert!(bench.app.ledger.get(&job.id).unwrap().state.is_final());
+    assert_eq!(queue.facts().await.unwrap(), Facts::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_does_what_messages_ask_for_and_waits_for_others() {
+    let bench = Bench::new(Arc::new(MemoryStore::new()), |config| config.lease = 2 * SECOND);
+    let later = || tokio::time::Instant::now() + LONG;
+    let (named, others) = (submit(&bench.app.ledger), submit(&bench.app.ledger));
+    let attendant = Attendant::until(Arc::clone(&bench.app), later());
+    attendant.attend("m", &job_message(&named.id)).await.unwrap();
+    assert_eq!(bench.app.ledger.get(&named.id).unwrap().error.unwrap().code, "bad_input", "its input is missing");
+    // somebody has it, and dies
+    assert!(matches!(bench.app.ledger.claim_one(&others.id, "somebody else", 3).unwrap(), Claimed::Taken(_)));
+    attendant.attend("m", &job_message(&others.id)).await.unwrap();
+    assert_eq!(bench.app.ledger.get(&others.id).unwrap().leases, 2);
+    for (body, word) in [("no message", "event_not_json"), (r#"{"job":"01234567890123456789"}"#, "there is no job")] {
+        let error = attendant.attend("m", body).await.unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    // no time is left
+    let third = submit(&bench.app.ledger);
+    assert!(matches!(bench.app.ledger.claim_one(&third.id, "somebody else", 3).unwrap(), Claimed::Taken(_)));
+    let attendant = Attendant::until(Arc::clone(&bench.app), tokio::time::Instant::now());
+    let error = attendant.attend("m", &job_message(&third.id)).await.unwrap_err().to_string();
+    assert!(error.contains("time is up"), "{error}");
 }
 
 #[test]

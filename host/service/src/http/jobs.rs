@@ -205,7 +205,7 @@ pub async fn job(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<
 )]
 pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<(StatusCode, Json<Record>), ApiError> {
     let id = find(&app, id).await?.id;
-    let record = app.blocking(move |app| app.ledger.cancel(&id)).await?;
+    let record = app.cancel(id).await?;
     let status = if record.state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(shown(record))))
 }

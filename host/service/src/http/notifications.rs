@@ -259,6 +259,8 @@ async fn submit(app: &Arc<App>, host: &Host, event: &ObjectEvent, job: PlannedJo
         options: job.options,
         batch: Spec::BATCH,
         window: None,
+        split: None,
+        part_of: None,
         outputs: Wanted::default(),
         metadata: std::collections::BTreeMap::new(),
         webhook: None,

@@ -38,6 +38,8 @@ pub struct VideoForm {
     pipeline: Option<String>,
     /// JSON object: options of the pipeline.
     options: Option<String>,
+    /// JSON object: cut the video into windows, each a job of its own, as `{"windows": 7}` or `{"seconds": 60, "overlap": 2}`.
+    split: Option<String>,
     /// JSON object of strings, carried through.
     metadata: Option<String>,
     /// Address to tell of the end.

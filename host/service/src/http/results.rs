@@ -124,8 +124,8 @@ pub async fn result(
     let record = find(&app, id).await?;
     let output = output(&record, &role)?.clone();
     let key = Key::new(output.key.clone())?;
-    let at = key.clone();
-    let meta = app.blocking(move |app| present(app.store.head(&at))).await?.ok_or_else(|| gone(&record, &output))?;
+    let (at, place) = (key.clone(), Arc::clone(app.results_of(&record)));
+    let meta = app.blocking(move |_| present(place.head(&at))).await?.ok_or_else(|| gone(&record, &output))?;
     same(&record, &output, &meta)?;
     let tag = entity_tag(&meta.etag);
     let shared = common_headers(&record, &role, key.file_name(), &tag)?;
@@ -156,7 +156,8 @@ pub async fn result(
         answer.insert(header::CONTENT_RANGE, HeaderValue::try_from(text).map_err(|_| gone(&record, &output))?);
     }
     if method != Method::HEAD && !bytes.is_empty() {
-        let opened = app.blocking(move |app| present(app.store.open(&key, Some(bytes)))).await?;
+        let place = Arc::clone(app.results_of(&record));
+        let opened = app.blocking(move |_| present(place.open(&key, Some(bytes)))).await?;
         let object = opened.ok_or_else(|| gone(&record, &output))?;
         same(&record, &output, &object.meta)?;
         *response.body_mut() = body(object);

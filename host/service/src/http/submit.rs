@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
 use halfpipe_join::WindowPlan;
+use halfpipe_join::cut::MOST_OVERLAP;
 use halfpipe_store::{Key, PutMode, StoreError};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -17,7 +18,7 @@ use crate::engines::EngineStatus;
 use crate::http::ApiError;
 use crate::http::upload::Form;
 use crate::jobs::ledger::{hex, new_id};
-use crate::jobs::{Record, Spec, Submission, Wanted};
+use crate::jobs::{Record, Spec, Split, Submission, Wanted};
 
 /// Longest Idempotency-Key.
 const MOST_KEY: usize = 255;
@@ -48,6 +49,8 @@ pub struct JobRequest {
     /// window's own frames, the poses all that it reads; `halfpipe join` makes one video of the windows' results.
     #[schema(value_type = Option<Object>)]
     pub window: Option<WindowPlan>,
+    /// Cut the video into windows, each a job of its own that any worker takes up; this job joins them. Either `windows` or `seconds`.
+    pub split: Option<Split>,
     /// Which results; all where it is left out.
     #[schema(min_items = 1)]
     pub outputs: Option<Vec<OutputName>>,
@@ -81,6 +84,7 @@ struct Wishes {
     batch_size: Option<i64>,
     num_workers: Option<i64>,
     window: Option<WindowPlan>,
+    split: Option<Split>,
     outputs: Option<Vec<OutputName>>,
     metadata: BTreeMap<String, String>,
     webhook: Option<String>,
@@ -107,6 +111,7 @@ impl Wishes {
             num_workers: whole("num_workers")?,
             // a video that is sent along is sent whole, once for each window: windows are for videos in the store
             window: None,
+            split: given("split").map(serde_json::from_str).transpose().map_err(|e| bad_split(&e.to_string()))?,
             outputs: given("outputs").map(outputs_of_text).transpose()?,
             metadata: metadata.unwrap_or_default(),
             webhook: given("webhook").map(str::to_owned),
@@ -126,6 +131,25 @@ fn outputs_of_text(text: &str) -> Result<Vec<OutputName>, ApiError> {
 
 fn bad_outputs(e: &serde_json::Error) -> ApiError {
     ApiError::bad_request("bad_outputs", format!("`outputs` must be a list of video, poses, glb and bvh: {e}"))
+}
+
+fn bad_split(what: &str) -> ApiError {
+    ApiError::bad_request("bad_split", format!("`split` must be like {{\"windows\": 7}} or {{\"seconds\": 60, \"overlap\": 2}}: {what}"))
+}
+
+/// Refuses what no plan can be made of.
+fn check_split(split: &Split) -> Result<(), ApiError> {
+    match (split.windows, split.seconds) {
+        (Some(1..=10_000), None) => {}
+        (None, Some(seconds)) if seconds.is_finite() && seconds > 0.0 => {}
+        (Some(_), None) => return Err(bad_split("`windows` is 1 to 10000")),
+        (None, Some(_)) => return Err(bad_split("`seconds` is above 0")),
+        _ => return Err(bad_split("give either `windows` or `seconds`")),
+    }
+    match split.overlap {
+        Some(overlap) if !(0.0..=MOST_OVERLAP).contains(&overlap) => Err(bad_split(&format!("`overlap` is 0 to {MOST_OVERLAP} seconds"))),
+        _ => Ok(()),
+    }
 }
 
 fn checked_size(name: &str, code: &'static str, given: Option<i64>, default: u32) -> Result<u32, ApiError> {
@@ -165,6 +189,12 @@ async fn spec(app: &Arc<App>, wishes: Wishes, input: String, output_prefix: Stri
     if let Some(fault) = wishes.window.as_ref().and_then(|w| w.window().err()) {
         return Err(ApiError::bad_request("bad_window", format!("`window` is not one of a plan: {fault}")));
     }
+    if let Some(split) = &wishes.split {
+        check_split(split)?;
+        if wishes.window.is_some() {
+            return Err(bad_split("a `window` is not split again"));
+        }
+    }
     Ok(Spec {
         pipeline,
         input,
@@ -174,6 +204,8 @@ async fn spec(app: &Arc<App>, wishes: Wishes, input: String, output_prefix: Stri
         options: wishes.options,
         batch,
         window: wishes.window,
+        split: wishes.split,
+        part_of: None,
         outputs,
         metadata: wishes.metadata,
         webhook: wishes.webhook,
@@ -216,6 +248,7 @@ fn fingerprint(spec: &Spec, input: &str, output_prefix: &str) -> String {
         sorted(&Value::Object(spec.options.clone())),
         spec.batch,
         spec.window,
+        spec.split,
         spec.outputs,
         spec.metadata,
         spec.webhook,
@@ -291,6 +324,7 @@ pub(super) async fn of_request(app: &Arc<App>, headers: &HeaderMap, request: Job
         batch_size: request.batch_size,
         num_workers: request.num_workers,
         window: request.window,
+        split: request.split,
         outputs: request.outputs,
         metadata: request.metadata.unwrap_or_default(),
         webhook: request.webhook,
@@ -362,6 +396,8 @@ mod tests {
             options,
             batch,
             window: None,
+            split: None,
+            part_of: None,
             outputs: Wanted::default(),
             metadata: BTreeMap::new(),
             webhook: None,

@@ -95,7 +95,7 @@ impl Dispatcher {
         mine.lock().unwrap_or_else(PoisonError::into_inner).insert(record.id.clone());
         running.spawn(async move {
             let id = record.id.clone();
-            if let Err(error) = work(&app, record, &hand_over).await {
+            if let Err(error) = work(&app, record, &hand_over, None).await {
                 tracing::error!(job = id, %error, "the job could not be settled; its lease will run out");
             }
             mine.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);

@@ -10,6 +10,8 @@
 mod claiming;
 mod hints;
 mod listing;
+mod parts;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use claiming::Seen;
 pub use hints::Claimed;
+use watch::Watched;
 
 use crate::clock::now_ms;
 use crate::jobs::record::{Attempt, JobError, Output, ProgressRecord, Record, State, Submission, VERSION};
@@ -86,6 +89,7 @@ pub struct Ledger {
     lease: Duration,
     most_waiting: usize,
     seen: Arc<Mutex<HashMap<String, Seen>>>,
+    watched: Arc<Mutex<HashMap<String, Watched>>>,
 }
 
 /// Whether `id` has the form of an id that this service gives.
@@ -105,7 +109,7 @@ impl Ledger {
     /// may wait.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str, lease: Duration, most_waiting: usize) -> Self {
-        Self { store, prefix: prefix.to_owned(), lease, most_waiting, seen: Arc::default() }
+        Self { store, prefix: prefix.to_owned(), lease, most_waiting, seen: Arc::default(), watched: Arc::default() }
     }
 
     /// The store it is in.
@@ -155,6 +159,7 @@ impl Ledger {
             message: e.to_string(),
         })?;
         self.store.put(&self.record_key(&record.id)?, &bytes, mode)?;
+        self.watch(record);
         Ok(())
     }
 
@@ -245,7 +250,10 @@ impl Ledger {
         {
             return Ok((former, false));
         }
-        self.check_room(None)?;
+        // a job that was let in brings its windows with it
+        if submission.spec.part_of.is_none() {
+            self.check_room(None)?;
+        }
         let id = submission.id.unwrap_or_else(new_id);
         let digest = submission.idempotency.as_deref().map(digest);
         let record = Record { idempotency: digest.clone(), fingerprint: fingerprint.clone(), ..Record::new(id, submission.spec, now_ms()) };
@@ -326,7 +334,11 @@ impl Ledger {
     }
 
     fn expiry(&self, now: u64) -> u64 {
-        now + u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX / 2)
+        now + self.length_ms()
+    }
+
+    fn length_ms(&self) -> u64 {
+        u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX / 2)
     }
 
     /// Changes a record only while the lease is ours.
@@ -348,7 +360,7 @@ impl Ledger {
         self.under_lease(id, token, |record, now| {
             record.progress = progress.clone();
             if let Some(lease) = &mut record.lease {
-                lease.expires_ms = self.expiry(now);
+                (lease.expires_ms, lease.length_ms) = (self.expiry(now), self.length_ms());
             }
         })
     }

@@ -5,8 +5,9 @@ pub mod dispatcher;
 pub mod ledger;
 pub mod record;
 pub mod sweep;
+pub(crate) mod windows;
 pub mod work;
 
 pub use dispatcher::{Dispatcher, DispatcherConfig};
 pub use ledger::{Ledger, LedgerError};
-pub use record::{JobError, Lease, ProgressRecord, Record, Spec, State, Submission, Wanted};
+pub use record::{JobError, Lease, Parts, ProgressRecord, Record, Spec, Split, State, Submission, Wanted};

@@ -89,6 +89,12 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub window: Option<WindowPlan>,
+    /// How to cut the video into windows that others work on, each as a job of its own; the job itself joins them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// The job that this one is a window of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<String>,
     /// Which results.
     #[serde(default)]
     pub outputs: Wanted,
@@ -105,6 +111,35 @@ impl Spec {
     pub const BATCH: u32 = 8;
 }
 
+/// How a long video is cut, as `halfpipe split` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// How many windows. Either this or `seconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10000)]
+    pub windows: Option<u32>,
+    /// About how long each window is, seconds; a video that gives one window only is worked on whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(exclusive_minimum = 0)]
+    pub seconds: Option<f64>,
+    /// Seconds that a window sees of the one before it, and half as many of the one behind; 2 where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 600)]
+    pub overlap: Option<f64>,
+}
+
+/// The windows of a job that was split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Parts {
+    /// Key of the plan in the store.
+    pub plan: String,
+    /// The job of each window, in the order of the windows.
+    pub jobs: Vec<String>,
+    /// Whether all of these jobs were submitted and announced.
+    pub announced: bool,
+}
+
 /// Who works on a job, and until when nobody else may.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lease {
@@ -112,8 +147,12 @@ pub struct Lease {
     pub owner: String,
     /// Grows with each lease of the job. Whoever acts on the job shows it, so that an owner that lost its lease is told.
     pub token: u64,
-    /// Unix time in milliseconds after which the job may be taken over.
+    /// Unix time in milliseconds after which the job may be taken over, by the owner's clock: for people to read. Others count
+    /// [`Lease::length_ms`] by their own, from when they first saw this version of the record.
     pub expires_ms: u64,
+    /// How long the lease lasts from each renewal, milliseconds.
+    #[serde(default)]
+    pub length_ms: u64,
 }
 
 /// How far a job is.
@@ -195,6 +234,9 @@ pub struct Record {
     /// The lease under which results were first put; later ones put theirs elsewhere, so that they share no object with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_stored: Option<u64>,
+    /// Its windows, of a job that was split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Parts>,
     /// Attempts that failed.
     #[serde(default)]
     pub history: Vec<Attempt>,
@@ -259,6 +301,7 @@ impl Record {
             attempts: 0,
             leases: 0,
             first_stored: None,
+            parts: None,
             history: Vec::new(),
             lease: None,
             cancel_requested: false,
@@ -273,22 +316,6 @@ impl Record {
             idempotency: None,
             fingerprint: None,
         }
-    }
-
-    /// From when on somebody may take it up, Unix time in milliseconds, as things are; none where it has ended.
-    #[must_use]
-    pub fn claimable_from(&self) -> Option<u64> {
-        match self.state {
-            State::Queued => Some(self.not_before_ms),
-            State::Processing => Some(self.lease.as_ref().map_or(0, |l| l.expires_ms)),
-            State::Complete | State::Error | State::Cancelled => None,
-        }
-    }
-
-    /// Whether somebody may take it up now.
-    #[must_use]
-    pub fn is_claimable(&self, now_ms: u64) -> bool {
-        self.claimable_from().is_some_and(|from| from <= now_ms)
     }
 
     /// The output of a role.

@@ -71,7 +71,7 @@ fn is_old(object: &ObjectMeta, now: SystemTime, age: Duration) -> bool {
 fn has_job(app: &App, key: &Key) -> Result<bool, LedgerError> {
     let id = key.as_str().strip_prefix(Config::UPLOADS_PREFIX).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     match app.ledger.get(id) {
-        Ok(record) => Ok(!record.state.is_final() && record.spec.input == key.as_str()),
+        Ok(record) => Ok(!record.state.is_final() && (record.spec.input == key.as_str() || record.parts.is_some())),
         Err(LedgerError::Unknown(_)) => Ok(false),
         // whoever mends the record wants its input
         Err(LedgerError::Corrupt { .. }) => Ok(true),
@@ -116,6 +116,8 @@ mod tests {
             options: serde_json::Map::new(),
             batch: 8,
             window: None,
+            split: None,
+            part_of: None,
             outputs: Wanted::default(),
             metadata: std::collections::BTreeMap::new(),
             webhook: None,

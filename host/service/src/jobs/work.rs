@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use halfpipe_runtime::report::Warning;
 use halfpipe_runtime::{CancelToken, FaultKind, Job, JobReport, Outputs, Progress, RuntimeError, Stage};
-use halfpipe_store::{Key, ObjectMeta, PutMode, StoreError};
+use halfpipe_store::{Key, ObjectMeta, ObjectStore, PutMode, StoreError};
 use serde_json::Value;
 use tracing::{Instrument, Span};
 
@@ -16,6 +16,7 @@ use crate::app::{App, AppError};
 use crate::jobs::batches::Batches;
 use crate::jobs::ledger::LedgerError;
 use crate::jobs::record::{JobError, Output, ProgressRecord, Record, State};
+use crate::jobs::windows::{self, Shared};
 
 /// Prefix of folders in the spool that are this service's own.
 const SPOOL_PREFIX: &str = "job-";
@@ -60,9 +61,17 @@ enum Stopped {
     Lost = 3,
 }
 
+/// What an attempt came to, where nothing went wrong.
+enum Attempted {
+    /// The results, and the report as the record keeps it.
+    Done(Vec<Output>, Value),
+    /// The job waits until its windows have ended.
+    Parted,
+}
+
 /// What the running attempt and its heartbeat share.
-struct Pulse {
-    cancel: CancelToken,
+pub(super) struct Pulse {
+    pub(super) cancel: CancelToken,
     stopped: AtomicU8,
     progress: Mutex<ProgressRecord>,
     running_since: Mutex<Option<Instant>>,
@@ -100,7 +109,7 @@ impl Pulse {
         }
     }
 
-    fn stage(&self, name: &str) {
+    pub(super) fn stage(&self, name: &str) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         name.clone_into(&mut progress.stage);
     }
@@ -136,15 +145,21 @@ impl Pulse {
     }
 }
 
-/// Works on a claimed job until it is settled, or handed over because `leaving` was cancelled.
+/// Works on a claimed job until it is settled, or handed over because `leaving` was cancelled. An attempt that has not ended at `ends` has
+/// failed in a way that may pass.
 ///
 /// # Errors
 /// Where the record cannot be settled: the lease will run out and the job be taken up again.
-pub async fn work(app: &Arc<App>, record: Record, leaving: &tokio_util::sync::CancellationToken) -> Result<(), AppError> {
+pub async fn work(
+    app: &Arc<App>,
+    record: Record,
+    leaving: &tokio_util::sync::CancellationToken,
+    ends: Option<tokio::time::Instant>,
+) -> Result<(), AppError> {
     let Some(token) = record.lease.as_ref().map(|l| l.token) else { return Ok(()) };
     let span = tracing::info_span!("job", job = record.id, attempt = record.attempts, lease = token, pipeline = record.spec.pipeline);
     let pulse = Arc::new(Pulse::new(span.clone()));
-    run(app, record, token, pulse, leaving).instrument(span).await
+    run(app, record, token, pulse, leaving, ends).instrument(span).await
 }
 
 /// Works on a job within its span.
@@ -154,13 +169,21 @@ async fn run(
     token: u64,
     pulse: Arc<Pulse>,
     leaving: &tokio_util::sync::CancellationToken,
+    ends: Option<tokio::time::Instant>,
 ) -> Result<(), AppError> {
     let id = record.id.clone();
     tracing::info!("job taken up");
     let beat = beat(Arc::clone(app), id.clone(), token, Arc::clone(&pulse), leaving.clone());
     let beat = tokio::spawn(beat.in_current_span());
     let begun = Instant::now();
-    let outcome = attempt(app, &record, token, &pulse).await;
+    let attempt = attempt(app, &record, token, &pulse);
+    let outcome = match ends {
+        Some(ends) => tokio::time::timeout_at(ends, attempt).await.unwrap_or_else(|_| {
+            let message = format!("the {:.0} s that this process may take were over before it was done", begun.elapsed().as_secs_f64());
+            Err(JobError { code: "interrupted".into(), message, passing: true })
+        }),
+        None => attempt.await,
+    };
     beat.abort();
     let settled = settle(app, &id, token, outcome, pulse.why(), record.attempts).await;
     match settled {
@@ -175,6 +198,9 @@ async fn run(
                     0
                 });
                 ended(app, &after).await;
+            } else if after.parts.is_some() && after.lease.is_none() {
+                // those that ended before the job was put back have told nobody
+                windows::look_at(app, &after).await?;
             }
             Ok(())
         }
@@ -190,18 +216,25 @@ async fn run(
 pub(crate) async fn ended(app: &Arc<App>, record: &Record) {
     metrics::counter!("halfpipe_jobs_total", "state" => record.state.name()).increment(1);
     forget_input(app, record).await;
+    windows::clear(app, record).await;
+    if let Err(error) = windows::part_ended(app, record).await {
+        tracing::warn!(job = record.id, %error, "the job that this one is a window of could not be told; it looks by itself");
+    }
     crate::webhook::tell(app, record).await;
 }
 
-/// Renews the lease three times in its span and watches for reasons to stop.
+/// Renews the lease at least three times in its span, tells progress, and watches for reasons to stop. The first renewals come sooner,
+/// since people watch the beginning and most jobs are short; each is a read and a write of the store.
 async fn beat(app: Arc<App>, id: String, token: u64, pulse: Arc<Pulse>, leaving: tokio_util::sync::CancellationToken) {
     let lease = app.ledger.lease();
-    // progress is read by people: at least once a second, whatever the lease
-    let pause = (lease / 3).min(Duration::from_secs(1));
+    let mut pauses = pauses(lease);
     let mut good_until = Instant::now() + lease;
+    let mut asked_here = app.cancels.subscribe();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pauses.next().unwrap_or(lease / 3)) => {}
+            // who asked for a stop in this process need not wait for the next renewal
+            Ok(()) = asked_here.changed() => {}
             () = leaving.cancelled(), if pulse.why() == Stopped::No => pulse.stop(Stopped::Leaving),
         }
         let (job, progress) = (id.clone(), pulse.progress());
@@ -228,17 +261,40 @@ async fn beat(app: Arc<App>, id: String, token: u64, pulse: Arc<Pulse>, leaving:
     }
 }
 
+/// Pauses between renewals: a second, doubled each time, up to a third of the lease.
+fn pauses(lease: Duration) -> impl Iterator<Item = Duration> {
+    let most = lease / 3;
+    std::iter::successors(Some(Duration::from_secs(1).min(most)), move |pause| Some((*pause * 2).min(most)))
+}
+
 /// Fetches, runs and stores; gives what the record is to say.
-async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>) -> Result<(Vec<Output>, Value), JobError> {
+async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>) -> Result<Attempted, JobError> {
     let spec = &record.spec;
+    let windows = windows::of(app, record).await?;
+    if let Some(windows) = &windows
+        && windows.are_open()?
+    {
+        return Ok(Attempted::Parted);
+    }
     let folder = spool_folder(&app.config.spool).map_err(|e| environment(format!("the spool cannot be written to: {e}")))?;
     let input = {
         let (key, etag) = (spec.input.clone(), spec.input_etag.clone());
-        let (target, reserve, cancel) = (folder.path().to_owned(), app.config.disk_reserve_bytes, pulse.cancel.clone());
-        app.blocking(move |app| Ok::<_, AppError>(fetch(app, &key, etag.as_deref(), &target, reserve, &cancel)))
+        let (target, cancel) = (folder.path().to_owned(), pulse.cancel.clone());
+        app.blocking(move |app| Ok::<_, AppError>(fetch(app, (&key, etag.as_deref()), &target, "input", &cancel)))
             .await
             .map_err(|e| app_error(&e))??
     };
+    match windows::share(app, (record, token), pulse, &input, folder.path(), windows).await? {
+        Shared::Whole => {}
+        Shared::Parted => return Ok(Attempted::Parted),
+        Shared::Joined(joined) => {
+            pulse.stage("storing");
+            let (id, prefix) = (record.id.clone(), spec.output_prefix.clone());
+            let folder = app.blocking(move |app| app.ledger.begin_storing(&id, token)).await.map_err(|e| app_error(&e))?;
+            let stored = store(app, record, token, &format!("{prefix}{folder}"), joined.made, joined.report).await;
+            return stored.map(|(outputs, report)| Attempted::Done(outputs, report)).map_err(|e| app_error(&e));
+        }
+    }
     let window = match spec.window.clone() {
         None => None,
         Some(planned) => {
@@ -300,33 +356,57 @@ async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>
     let folder = app.blocking(move |app| app.ledger.begin_storing(&id, token)).await.map_err(|e| app_error(&e))?;
     let prefix = format!("{}{folder}", spec.output_prefix);
     let warnings = report.warnings.iter().map(|w| Warning { code: w.code.clone(), message: by_keys(&w.message, &prefix) }).collect();
-    store(app, record, token, &prefix, JobReport { warnings, ..report }).await.map_err(|e| app_error(&e))
+    let report = JobReport { warnings, ..report };
+    let made = report.outputs.iter().map(|made| Made {
+        // the guest's name for the overlay; clients ask for the video
+        role: if made.role == "output" { "video".into() } else { made.role.clone() },
+        path: PathBuf::from(&made.path),
+        frames: made.frames,
+    });
+    let value = serde_json::to_value(&report).map_err(|e| environment(format!("the report cannot be written: {e}")))?;
+    let stored = store(app, record, token, &prefix, made.collect(), value).await;
+    stored.map(|(outputs, report)| Attempted::Done(outputs, report)).map_err(|e| app_error(&e))
+}
+
+/// A result as a file.
+pub(super) struct Made {
+    /// What it is.
+    pub role: String,
+    /// Where it is. It is named so in the store as well.
+    pub path: PathBuf,
+    /// Frames, of a video.
+    pub frames: Option<u64>,
 }
 
 /// Puts the results under their keys and gives them with the report as the record keeps it.
-async fn store(app: &Arc<App>, record: &Record, token: u64, prefix: &str, report: JobReport) -> Result<(Vec<Output>, Value), AppError> {
-    let mut outputs = Vec::new();
+async fn store(
+    app: &Arc<App>,
+    record: &Record,
+    token: u64,
+    prefix: &str,
+    all: Vec<Made>,
+    mut report: Value,
+) -> Result<(Vec<Output>, Value), AppError> {
+    let (mut outputs, mut keyed) = (Vec::new(), Vec::new());
+    let place = Arc::clone(app.results_of(record));
     // what was really made: further tracks have .bvh files of their own
-    for made in &report.outputs {
-        let path = PathBuf::from(&made.path);
-        // the guest's name for the overlay; clients ask for the video
-        let role = if made.role == "output" { "video" } else { &made.role };
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(role).to_owned();
+    for Made { role, path, frames } in all {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(&role).to_owned();
         let key = Key::new(format!("{prefix}{name}")).map_err(LedgerError::from)?;
-        let (id, at) = (record.id.clone(), key.clone());
-        let meta = app.blocking(move |app| put_fenced(app, &id, token, &at, |mode| app.store.put_file(&at, &path, mode))).await?;
-        outputs.push(Output { role: role.into(), key: key.to_string(), bytes: meta.size, etag: meta.etag });
+        let (id, at, store) = (record.id.clone(), key.clone(), Arc::clone(&place));
+        let put = move |app: &App| put_fenced(app, store.as_ref(), &id, token, &at, |mode| store.put_file(&at, &path, mode));
+        let meta = app.blocking(put).await?;
+        // paths of the spool mean nothing to anybody; keys do
+        keyed.push(serde_json::json!({ "role": role, "key": key.to_string(), "bytes": meta.size, "frames": frames }));
+        outputs.push(Output { role, key: key.to_string(), bytes: meta.size, etag: meta.etag });
     }
-    let mut value = serde_json::to_value(&report).map_err(|e| RuntimeError::Engine(format!("the report cannot be written: {e}")))?;
-    // paths of the spool mean nothing to anybody; keys do
-    let keyed = outputs.iter().zip(&report.outputs);
-    let keyed = keyed.map(|(o, made)| serde_json::json!({ "role": o.role, "key": o.key, "bytes": o.bytes, "frames": made.frames }));
-    value["outputs"] = keyed.collect();
+    report["outputs"] = keyed.into();
     let key = Key::new(format!("{prefix}report.json")).map_err(LedgerError::from)?;
-    let (id, at, text) = (record.id.clone(), key.clone(), value.to_string());
-    let meta = app.blocking(move |app| put_fenced(app, &id, token, &at, |mode| app.store.put(&at, text.as_bytes(), mode))).await?;
+    let (id, at, text) = (record.id.clone(), key.clone(), report.to_string());
+    let put = move |app: &App| put_fenced(app, place.as_ref(), &id, token, &at, |mode| place.put(&at, text.as_bytes(), mode));
+    let meta = app.blocking(put).await?;
     outputs.push(Output { role: "report".into(), key: key.to_string(), bytes: meta.size, etag: meta.etag });
-    Ok((outputs, value))
+    Ok((outputs, report))
 }
 
 /// Puts a result unless somebody else owns the job by now.
@@ -337,12 +417,13 @@ async fn store(app: &Arc<App>, record: &Record, token: u64, prefix: &str, report
 /// [`crate::jobs::Ledger::begin_storing`].
 fn put_fenced(
     app: &App,
+    store: &dyn ObjectStore,
     id: &str,
     token: u64,
     key: &Key,
     put: impl FnOnce(PutMode) -> Result<ObjectMeta, StoreError>,
 ) -> Result<ObjectMeta, AppError> {
-    let mode = match app.store.head(key) {
+    let mode = match store.head(key) {
         Ok(there) => PutMode::Update(there.etag),
         Err(StoreError::NotFound { .. }) => PutMode::Create,
         Err(e) => return Err(e.into()),
@@ -354,8 +435,15 @@ fn put_fenced(
     Ok(put(mode)?)
 }
 
-/// Brings the input to a local file.
-fn fetch(app: &App, key: &str, etag: Option<&str>, folder: &Path, reserve: u64, cancel: &CancelToken) -> Result<PathBuf, JobError> {
+/// Brings an object to a local file `name` in `folder`.
+pub(super) fn fetch(
+    app: &App,
+    (key, etag): (&str, Option<&str>),
+    folder: &Path,
+    name: &str,
+    cancel: &CancelToken,
+) -> Result<PathBuf, JobError> {
+    let reserve = app.config.disk_reserve_bytes;
     let key = Key::new(key).map_err(|e| bad_input(e.to_string()))?;
     let meta = app.store.head(&key).map_err(|e| store_error(&e))?;
     if etag.is_some_and(|expected| expected != meta.etag) {
@@ -374,7 +462,7 @@ fn fetch(app: &App, key: &str, etag: Option<&str>, folder: &Path, reserve: u64, 
     if object.meta.etag != meta.etag {
         return Err(JobError { code: "store".into(), message: format!("{key} was replaced while it was fetched"), passing: true });
     }
-    let path = folder.join("input");
+    let path = folder.join(name);
     let mut file = std::fs::File::create(&path).map_err(|e| environment(format!("the spool cannot be written to: {e}")))?;
     let mut piece = vec![0; PIECE];
     loop {
@@ -398,14 +486,15 @@ async fn settle(
     app: &Arc<App>,
     id: &str,
     token: u64,
-    outcome: Result<(Vec<Output>, Value), JobError>,
+    outcome: Result<Attempted, JobError>,
     stopped: Stopped,
     attempts: u32,
 ) -> Result<Record, AppError> {
     let id = id.to_owned();
     let (most, back_off) = (app.config.most_attempts, back_off(app.config.back_off, attempts));
     match outcome {
-        Ok((outputs, report)) => app.blocking(move |app| app.ledger.complete(&id, token, &outputs, &report)).await,
+        Ok(Attempted::Done(outputs, report)) => app.blocking(move |app| app.ledger.complete(&id, token, &outputs, &report)).await,
+        Ok(Attempted::Parted) => app.blocking(move |app| app.ledger.wait_for_parts(&id, token)).await,
         Err(error) => match stopped {
             Stopped::Lost => Err(LedgerError::LeaseLost { id, token }.into()),
             Stopped::Leaving => app.blocking(move |app| app.ledger.hand_over(&id, token)).await,
@@ -437,26 +526,26 @@ fn back_off(base: Duration, attempts: u32) -> Duration {
     whole.mul_f64(0.5 + random / 2.0)
 }
 
-fn bad_input(message: String) -> JobError {
+pub(super) fn bad_input(message: String) -> JobError {
     JobError { code: "bad_input".into(), message, passing: false }
 }
 
-fn environment(message: String) -> JobError {
+pub(super) fn environment(message: String) -> JobError {
     JobError { code: "environment".into(), message, passing: true }
 }
 
 fn store_error(error: &StoreError) -> JobError {
     match error {
         StoreError::NotFound { .. } | StoreError::FolderConflict { .. } => bad_input(error.to_string()),
-        // disks are cleared and races are over the next time; wrong rights, buckets and settings stay wrong
+        // disks are cleared, races are over and credentials renewed the next time; wrong buckets and settings stay wrong
         _ => {
-            let lasting = matches!(error, StoreError::Denied { .. } | StoreError::NoBucket { .. } | StoreError::Settings { .. });
+            let lasting = matches!(error, StoreError::NoBucket { .. } | StoreError::Settings { .. });
             JobError { code: "store".into(), message: error.to_string(), passing: !lasting }
         }
     }
 }
 
-fn app_error(error: &AppError) -> JobError {
+pub(super) fn app_error(error: &AppError) -> JobError {
     match error {
         AppError::Store(e) => store_error(e),
         AppError::Ledger(LedgerError::Store(e)) => store_error(e),
@@ -466,7 +555,7 @@ fn app_error(error: &AppError) -> JobError {
     }
 }
 
-fn runtime_error(error: &RuntimeError) -> JobError {
+pub(super) fn runtime_error(error: &RuntimeError) -> JobError {
     let (code, passing) = match error.kind() {
         FaultKind::BadInput => ("bad_input", false),
         FaultKind::BadModel => ("bad_model", false),

@@ -5,6 +5,7 @@
 //! else, so a message that comes twice, late, or never, changes nothing: [`Worker`] looks into the ledger by itself when the queue
 //! is empty.
 
+mod attend;
 mod back_off;
 mod hint;
 mod probes;
@@ -13,6 +14,7 @@ mod status;
 mod visit;
 mod worker;
 
+pub use attend::{Attendant, ComesAgain};
 pub use back_off::BackOff;
 pub use hint::job_message;
 pub use probes::probes;

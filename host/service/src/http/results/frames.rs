@@ -68,7 +68,8 @@ pub async fn frames(
     let record = find(&app, id).await?;
     let output = output(&record, "poses")?.clone();
     let key = Key::new(output.key.clone())?;
-    let opened = app.blocking(move |app| present(app.store.open(&key, None))).await?;
+    let place = Arc::clone(app.results_of(&record));
+    let opened = app.blocking(move |_| present(place.open(&key, None))).await?;
     let object = opened.ok_or_else(|| gone(&record, &output))?;
     same(&record, &output, &object.meta)?;
     let read = tokio::task::spawn_blocking(move || read(object, from, to)).await.map_err(crate::AppError::Task)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use halfpipe_store::{ObjectMeta, PutMode, StoreError};
 
@@ -19,7 +19,7 @@ const ODD: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Seen {
     mark: String,
-    until_ms: u64,
+    until: Instant,
 }
 
 impl Ledger {
@@ -53,6 +53,7 @@ impl Ledger {
             after = page.last().map(|mark| mark.key.clone());
         }
         self.seen().retain(|id, _| there.contains(id));
+        self.watched().retain(|id, _| there.contains(id));
         Ok(None)
     }
 
@@ -62,35 +63,40 @@ impl Ledger {
     }
 
     fn must_wait(&self, id: &str, mark: &ObjectMeta) -> bool {
-        self.seen().get(id).is_some_and(|seen| seen.mark == mark.etag && now_ms() < seen.until_ms)
+        self.seen().get(id).is_some_and(|seen| seen.mark == mark.etag && Instant::now() < seen.until)
     }
 
-    fn remember(&self, id: &str, mark: &ObjectMeta, until_ms: u64) {
-        self.seen().insert(id.to_owned(), Seen { mark: mark.etag.clone(), until_ms });
+    fn remember(&self, id: &str, mark: &ObjectMeta, wait: Duration) {
+        // longer than any clock runs: for ever
+        let until = Instant::now().checked_add(wait).unwrap_or_else(|| Instant::now() + STALE);
+        self.seen().insert(id.to_owned(), Seen { mark: mark.etag.clone(), until });
     }
 
     /// Looks at an open job: takes it up where it may be taken up, mends its mark where that is wrong.
     fn look(&self, id: &str, mark: &ObjectMeta, owner: &str, most_attempts: u32) -> Result<Option<Record>, LedgerError> {
-        let odd_until = now_ms() + u64::try_from(ODD.as_millis()).unwrap_or(u64::MAX / 2);
         match self.load(id) {
             Ok((record, _)) if record.state.is_final() => self.close(&record)?,
-            Ok((record, etag)) if record.is_claimable(now_ms()) => {
+            Ok((record, etag)) => {
+                let wait = self.wait_for(&record);
+                if !wait.is_zero() {
+                    self.remember(id, mark, wait);
+                    return Ok(None);
+                }
                 let claimed = self.try_claim(record, etag, owner, most_attempts)?;
-                if let Some(lease) = claimed.as_ref().and_then(|record| record.lease.as_ref()) {
-                    self.remember(id, mark, lease.expires_ms);
+                if claimed.is_some() {
+                    self.remember(id, mark, self.lease);
                 }
                 return Ok(claimed);
             }
-            Ok((record, _)) => self.remember(id, mark, record.claimable_from().unwrap_or_default()),
             // a mark whose record is about to follow, or whose submitter died: its client never got an id
             Err(LedgerError::Unknown(_)) => match mark.modified.elapsed().unwrap_or_default() {
                 age if age > STALE => self.store.delete(&mark.key)?,
-                age if age > ODD => self.remember(id, mark, odd_until),
+                age if age > ODD => self.remember(id, mark, ODD),
                 _ => {}
             },
             Err(LedgerError::Corrupt { message, .. }) => {
                 tracing::warn!(job = id, message, "a record cannot be read");
-                self.remember(id, mark, odd_until);
+                self.remember(id, mark, ODD);
             }
             Err(e) => return Err(e),
         }
@@ -123,7 +129,8 @@ impl Ledger {
             record.state = State::Processing;
             record.started_ms.get_or_insert(now);
             record.progress = ProgressRecord { stage: "fetching".into(), ..ProgressRecord::default() };
-            record.lease = Some(Lease { owner: owner.to_owned(), token: record.leases, expires_ms: self.expiry(now) });
+            record.lease =
+                Some(Lease { owner: owner.to_owned(), token: record.leases, expires_ms: self.expiry(now), length_ms: self.length_ms() });
         }
         match self.save(&mut record, PutMode::Update(etag)) {
             Ok(()) if record.state.is_final() => self.close(&record).map(|()| None),

@@ -29,13 +29,14 @@ impl Ledger {
     /// [`LedgerError::Unknown`], [`LedgerError::Corrupt`], [`LedgerError::Contended`], [`LedgerError::Store`].
     pub fn claim_one(&self, id: &str, owner: &str, most_attempts: u32) -> Result<Claimed, LedgerError> {
         for _ in 0..MOST_CONFLICTS {
-            let ((record, etag), now) = (self.load(id)?, now_ms());
+            let (record, etag) = self.load(id)?;
             if record.state.is_final() {
+                self.watched().remove(id);
                 return Ok(Claimed::Ended(Box::new(record)));
             }
-            if !record.is_claimable(now) {
-                let until = record.lease.as_ref().map_or(record.not_before_ms, |lease| lease.expires_ms);
-                return Ok(Claimed::Waits { record: Box::new(record), ms: until.saturating_sub(now) });
+            let wait = self.wait_for(&record);
+            if !wait.is_zero() {
+                return Ok(Claimed::Waits { record: Box::new(record), ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1) });
             }
             if let Some(record) = self.try_claim(record, etag, owner, most_attempts)? {
                 return Ok(Claimed::Taken(Box::new(record)));
@@ -51,13 +52,12 @@ impl Ledger {
     /// As [`Ledger::claim_one`].
     pub fn give_up(&self, id: &str, error: &JobError) -> Result<Record, LedgerError> {
         self.change(id, |record| {
-            let now = now_ms();
-            let in_work = record.lease.as_ref().is_some_and(|lease| lease.expires_ms > now);
+            let in_work = record.lease.is_some() && !self.wait_for(record).is_zero();
             if record.state.is_final() || in_work {
                 return Ok::<_, LedgerError>(false);
             }
             record.error = Some(error.clone());
-            end(record, State::Error, now);
+            end(record, State::Error, now_ms());
             Ok(true)
         })
     }

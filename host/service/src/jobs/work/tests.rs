@@ -113,6 +113,8 @@ fn spec() -> crate::jobs::Spec {
         metadata: std::collections::BTreeMap::new(),
         webhook: None,
         window: None,
+        split: None,
+        part_of: None,
     }
 }
 
@@ -144,7 +146,9 @@ fn who_lost_the_job_cannot_touch_its_results() {
     let spool = tempfile::tempdir().unwrap();
     let (app, first, second) = overtaken(spool.path());
     let key = Key::new("results/a/overlay.mp4").unwrap();
-    let put = |record: &Record, bytes: &[u8]| put_fenced(&app, &record.id, token(record), &key, |mode| app.store.put(&key, bytes, mode));
+    let put = |record: &Record, bytes: &[u8]| {
+        put_fenced(&app, app.store.as_ref(), &record.id, token(record), &key, |mode| app.store.put(&key, bytes, mode))
+    };
     assert!(matches!(put(&first, b"old"), Err(AppError::Ledger(LedgerError::LeaseLost { .. }))));
     put(&second, b"new").unwrap();
     assert!(matches!(put(&first, b"old"), Err(AppError::Ledger(LedgerError::LeaseLost { .. }))));
@@ -160,10 +164,10 @@ fn who_loses_the_job_between_check_and_put_cannot_touch_its_results_either() {
         if let Some(bytes) = before {
             app.store.put(&key, bytes, PutMode::Overwrite).unwrap();
         }
-        let late = put_fenced(&app, &owner.id, token(&owner), &key, |mode| {
+        let late = put_fenced(&app, app.store.as_ref(), &owner.id, token(&owner), &key, |mode| {
             // all this happens after the lease was found to be good
             let successor = next_owner(&app);
-            put_fenced(&app, &owner.id, token(&successor), &key, |mode| app.store.put(&key, b"new", mode)).unwrap();
+            put_fenced(&app, app.store.as_ref(), &owner.id, token(&successor), &key, |mode| app.store.put(&key, b"new", mode)).unwrap();
             app.store.put(&key, b"old", mode)
         });
         assert!(matches!(late, Err(AppError::Store(StoreError::Changed { .. } | StoreError::AlreadyExists { .. }))), "{late:?}");
@@ -197,7 +201,7 @@ fn equal_bytes_of_a_successor_do_not_let_a_former_owner_in() {
     let spool = tempfile::tempdir().unwrap();
     let (app, _, owner) = overtaken_in(spool.path(), Arc::new(Digests::default()));
     let put = |record: &Record, key: &Key, bytes: &[u8]| {
-        put_fenced(&app, &record.id, token(record), key, |mode| app.store.put(key, bytes, mode)).unwrap()
+        put_fenced(&app, app.store.as_ref(), &record.id, token(record), key, |mode| app.store.put(key, bytes, mode)).unwrap()
     };
     let place = |record: &Record| {
         let folder = app.ledger.begin_storing(&record.id, token(record)).unwrap();
@@ -208,7 +212,7 @@ fn equal_bytes_of_a_successor_do_not_let_a_former_owner_in() {
     put(&owner, &plain, b"equal");
     let mut made = None;
     // it puts once more, having seen the equal bytes; all the rest happens after its lease was found to be good
-    let late = put_fenced(&app, &owner.id, token(&owner), &plain, |mode| {
+    let late = put_fenced(&app, app.store.as_ref(), &owner.id, token(&owner), &plain, |mode| {
         let successor = next_owner(&app);
         let key = place(&successor);
         assert_eq!(key.as_str(), format!("results/a/lease-{}/overlay.mp4", token(&successor)));
@@ -232,6 +236,14 @@ fn waits_grow_and_differ() {
         assert!(wait >= whole / 2 && wait <= whole, "{wait:?} of {whole:?}");
     }
     assert_ne!(back_off(base, 3), back_off(base, 3));
+}
+
+#[test]
+fn renewals_follow_the_lease() {
+    let seconds = |lease, n| pauses(Duration::from_secs(lease)).take(n).map(|p| p.as_secs_f64()).collect::<Vec<_>>();
+    assert_eq!(seconds(30, 6), [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]);
+    assert_eq!(seconds(3600, 12).last(), Some(&1200.0));
+    assert!(seconds(2, 3).iter().all(|pause| (0.6..0.7).contains(pause)));
 }
 
 #[test]
