@@ -29,15 +29,25 @@ def complaints(document: dict) -> list[str]:
     return found + pod_complaints(document)
 
 
-def pod_complaints(document: dict) -> list[str]:
-    """The pod within a Knative service, checked as a pod of Kubernetes."""
+def pod_of(document: dict) -> dict | None:
+    """The pod within a Knative service or a KEDA job; None in other kinds."""
     spec = document["spec"]
+    if document["kind"] == "ScaledJob":
+        return spec["jobTargetRef"]["template"].get("spec")
     if document["kind"] != "Service":
-        return []
+        return None
     # Knative adds these two to a pod
     own = ("containerConcurrency", "timeoutSeconds")
     pod = {key: value for key, value in spec["template"]["spec"].items() if key not in own}
     pod["containers"] = [{"name": "user-container", **container} for container in pod["containers"]]
+    return pod
+
+
+def pod_complaints(document: dict) -> list[str]:
+    """The pod within another kind, checked as a pod of Kubernetes."""
+    pod = pod_of(document)
+    if pod is None:
+        return []
     plain = {"apiVersion": "v1", "kind": "Pod", "metadata": document["metadata"], "spec": pod}
     try:
         kubernetes_validate.validate(plain, kubernetes_validate.latest_version(), strict=True)

@@ -45,6 +45,11 @@ need() { missing+=("$@"); }
 { has ffmpeg && has ffprobe; } || need ffmpeg
 # The tests of the service call it as its users do.
 has curl || need curl
+# A certificate for the bucket that they reach over TLS.
+has openssl || need openssl
+# What infra/docker/long-video.sh moves objects with; a test runs the state machine for long videos.
+has rclone || need rclone
+has jq || need jq
 # Drawing: the Vulkan and EGL loaders, and Mesa's drivers, which include the software adapter the tests draw on.
 has_library libvulkan.so.1 || need libvulkan1
 has_package mesa-vulkan-drivers || has_file '/usr/share/vulkan/icd.d/lvp_icd*.json' || need mesa-vulkan-drivers

@@ -41,13 +41,23 @@ class Prices:
 
 @dataclasses.dataclass(frozen=True)
 class Requests:
-    """Requests to S3 of one job that an upload started, counted in moto's log of `infra/local/stack.sh`: a fixed number, and so many for each
-    second that it is worked on (lease and progress). DELETE, one a job, costs nothing."""
+    """Requests to S3 of one job that an upload started, counted in moto's log of `infra/local/stack.sh`: a fixed number, and so many each time
+    that lease and progress are renewed. DELETE, one a job, costs nothing."""
 
     put: float = 11.0  # the upload, two marks, the record three times, five results
     get: float = 28.0  # 10 GET and 18 HEAD
-    put_second: float = 1.0
-    get_second: float = 2.0  # one GET, one HEAD
+    put_renewal: float = 1.0
+    get_renewal: float = 2.0  # one GET, one HEAD
+    lease: float = 30.0  # seconds: the program's default
+
+    def renewals(self, seconds: float) -> int:
+        """How often a job that is worked on for so long renews its lease: after 1, 2, 4 ... seconds, then every third of the lease."""
+        most = self.lease / 3
+        pause, passed, count = min(1.0, most), 0.0, 0
+        while passed + pause < seconds:
+            passed, count = passed + pause, count + 1
+            pause = min(2 * pause, most)
+        return count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +80,8 @@ def rows(prices: Prices, requests: Requests, job: Job, assume: Assumptions) -> l
     """What, arithmetic, dollars for 1,000 clips on Lambda."""
     seconds = working_seconds(job, assume)
     memory, disk = MEMORY_MB / 1024, DISK_MB / 1024 - 0.5
-    puts, gets = requests.put + requests.put_second * seconds, requests.get + requests.get_second * seconds
+    renewals = requests.renewals(seconds)
+    puts, gets = requests.put + requests.put_renewal * renewals, requests.get + requests.get_renewal * renewals
     stored = (job.input_mb + job.output_mb) / 1024
     return [
         ("compute", f"1,000 x {seconds:.1f} s x {memory:.2f} GB x ${prices.lambda_gb_second:.10f}", 1000 * seconds * memory * prices.lambda_gb_second),

@@ -22,6 +22,11 @@ class Tables(unittest.TestCase):
         disk = int(re.search(r"EphemeralStorage: \{ Size: (\d+) \}", template).group(1))
         self.assertEqual((memory, disk), (costs.MEMORY_MB, costs.DISK_MB))
 
+    def test_leases_are_renewed_as_the_program_does_it(self):
+        requests = costs.Requests()
+        self.assertEqual([requests.renewals(s) for s in (1, 3.5, 17.7, 330)], [0, 2, 4, 35])
+        self.assertEqual(costs.Requests(lease=3600).renewals(3600), 12)
+
     def test_a_longer_clip_takes_longer_and_costs_more(self):
         def total(seconds):
             job = costs.Job(seconds=seconds)
