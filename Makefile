@@ -135,7 +135,8 @@ build: packages ## Build the host
 
 .PHONY: test
 test: ## Everything: lint, and the tests of models, guests, host and deployment files
-	+@infra/local/phases.sh packages models clips hmr2-fixture peers guests lint lint-infra test-infra test-peers test-models test-docs test-unit
+	+@infra/local/phases.sh packages models clips hmr2-fixture peers guests lint test-docs \
+	  test-unit+lint-infra,test-infra,test-peers,test-models
 
 .PHONY: test-unit
 test-unit: ## Host tests (after `make models clips hmr2-fixture peers guests`)
