@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{Desk, poses, text};
+use halfpipe_testkit::moto::Moto;
 use halfpipe_testkit::{clips, places};
 use serde_json::{Value, json};
 use worker::Yard;
 
 /// What keeps the runs short.
-const QUICK: [&str; 6] = ["--preset", "ultrafast", "--landmarks", "lite", "--set", "detector_sizes=[256]"];
+const QUICK: [&str; 4] = ["--preset", "ultrafast", "--set", "detector_sizes=[256]"];
 /// Frames to either side of a cut that count as being at the seam.
 const AT_SEAM: u64 = 3;
 /// Largest mean distance between the joints of a joined run and those of a run in one window, at the seams, millimetres: most of it is
@@ -324,4 +325,100 @@ fn windows_are_jobs_of_a_front_door_and_its_workers() {
     torn["after_pts"] = torn["first_pts"].clone();
     let refused = ask("incoming/n.mp4", &torn);
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!("bad_window")));
+}
+
+#[test]
+fn a_job_that_is_split_is_worked_on_by_all_and_joined_by_one() {
+    let yard = Yard::new(20);
+    let desk = &yard.desk;
+    let clip = numbered(desk);
+    yard.put("incoming/n.mp4", &clip);
+    let door = yard.front_door();
+    let args = ["--pipeline", "overlay", "--lease", "4", "--hold", "4", "--attempts", "2", "--window-seconds", "1"];
+    let (first, second) = (yard.worker(&args), yard.worker(&args));
+    first.until_ready();
+    second.until_ready();
+    let ask = |wish: &Value| {
+        let answer = door.curl(&["-H", "Content-Type: application/json", "-d", &wish.to_string()], "/process_video_async");
+        assert_eq!(answer.status, 202, "{}\n{}", String::from_utf8_lossy(&answer.body), door.log());
+        answer.json()["job_id"].as_str().unwrap().to_owned()
+    };
+    // asked for; and a worker dies with a window
+    let by_wish = ask(&json!({ "input": "incoming/n.mp4", "split": { "windows": 3, "overlap": 1 } }));
+    let windows_of = |whole: &str| -> Vec<Value> {
+        let parts = door.get(&format!("/jobs/{whole}"))["parts"]["jobs"].clone();
+        parts.as_array().into_iter().flatten().map(|job| door.get(&format!("/jobs/{}", job.as_str().unwrap()))).collect()
+    };
+    worker::until("no window is worked on", &[&first, &second], || windows_of(&by_wish).iter().any(|job| job["state"] == "processing"));
+    first.kill();
+    let third = yard.worker(&args);
+    // by its length: four windows of a second
+    let event = json!({ "Records": [{ "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+        "s3": { "bucket": { "name": worker::BUCKET }, "object": { "key": "incoming/n.mp4" } } }] });
+    yard.send(&event.to_string());
+    let by_form = door.submit(&clip, &["-F", "split={\"windows\":2}"]);
+    let failing =
+        ask(&json!({ "input": "incoming/n.mp4", "split": { "windows": 2 }, "pipeline": "test_hostile", "options": { "mode": "escape" } }));
+
+    let workers = [&second, &third];
+    yard.until_done(&workers);
+    let jobs = door.get("/jobs?limit=200");
+    let whole = |input: &dyn Fn(&Value) -> bool| -> Value {
+        let found: Vec<&Value> = jobs["jobs"].as_array().unwrap().iter().filter(|job| input(job)).collect();
+        assert_eq!(found.len(), 1, "{jobs}");
+        found[0].clone()
+    };
+    let by_event = whole(&|job| job["spec"]["output_prefix"] == "results/n.mp4/")["id"].as_str().unwrap().to_owned();
+    for (job, count) in [(&by_wish, 3), (&by_event, 4), (&by_form, 2)] {
+        let record = door.get(&format!("/jobs/{job}"));
+        assert_eq!(record["state"], "complete", "{record}\n{}\n{}", second.log(), third.log());
+        let windows = windows_of(job);
+        assert_eq!(windows.len(), count);
+        assert!(windows.iter().all(|w| w["state"] == "complete" && w["spec"]["part_of"] == job.as_str()), "{windows:?}");
+        assert_eq!(record["report"]["counts"]["frames"], 100);
+        let video = desk.path(&format!("{job}.mp4"));
+        std::fs::write(&video, door.curl(&[], &format!("/jobs/{job}/video")).body).unwrap();
+        assert_eq!(drawn_numbers(&video), (0..100).collect::<Vec<_>>(), "each frame once, in order");
+        assert_eq!(clips::frame_times(&video), clips::frame_times(&clip));
+        let frames = door.get(&format!("/jobs/{job}/frames?from=99&to=100"));
+        assert_eq!(frames["frames"][0]["index"], 99, "{frames}");
+        for result in ["glb", "bvh", "report"] {
+            assert_eq!(door.curl(&[], &format!("/jobs/{job}/{result}")).status, 200, "{result}");
+        }
+        assert!(yard.keys(&format!("uploads/{job}/")).is_empty(), "{:?}", yard.keys("uploads/"));
+    }
+    let error = &door.get(&format!("/jobs/{failing}"))["error"];
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("window ") && message.contains("of 2 (job ") && message.contains("no files, no environment"), "{error}");
+    worker::until("messages are left", &workers, || yard.messages("jobs") == (0, 0));
+    assert_eq!(yard.messages("jobs-dead"), (0, 0));
+    let refused =
+        door.curl(&["-H", "Content-Type: application/json", "-d", r#"{"input":"incoming/n.mp4","split":{}}"#], "/process_video_async");
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!("bad_split")));
+}
+
+#[test]
+fn the_state_machine_for_long_videos_runs_and_survives_a_lost_window() {
+    let desk = Desk::new();
+    let clip = numbered(&desk);
+    let program = Path::new(env!("CARGO_BIN_EXE_halfpipe"));
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let script = places::root().join("infra/lambda/run_states.py");
+    let mut command = std::process::Command::new(Moto::python());
+    command.arg(script).args([text(&clip), "3", "results", "--lose", "1"]).current_dir(desk.dir.path());
+    command
+        .env("PATH", path)
+        .env("HALFPIPE_GUESTS", places::guests())
+        .env("HALFPIPE_MODELS", places::models())
+        .env("HALFPIPE_DEVICE", "cpu");
+    let ran = common::Ran::from(command.output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let mut jobs: Vec<&str> = told["jobs"].as_array().unwrap().iter().map(|job| job.as_str().unwrap()).collect();
+    assert_eq!((jobs[0], *jobs.last().unwrap()), ("split", "join"), "{told}");
+    jobs.sort_unstable();
+    assert_eq!(jobs, ["join", "split", "window 0", "window 1", "window 1", "window 2"], "the window that was lost is tried again");
+    assert!(!told["keys"].as_array().unwrap().iter().any(|key| key.as_str().unwrap().contains("/parts/")), "{told}");
+    assert_eq!(drawn_numbers(&desk.path("results/overlay.mp4")), (0..100).collect::<Vec<_>>());
+    assert_eq!(poses(&desk.path("results/poses.jsonl")).len(), 101);
 }
