@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::http::HttpResponse;
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{Message as Received, MessageSystemAttributeName as About, QueueAttributeName as Attribute};
-use halfpipe_store::AwsAccess;
+use halfpipe_store::{AwsAccess, causes};
 
 use crate::{Facts, MOST_DELAY, MOST_HELD, MOST_RECEIVED, MOST_WAIT, Message, MessageQueue, QueueError, check_body, seconds};
 
@@ -101,7 +101,7 @@ impl SqsQueue {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let (queue, text) = (self.name.clone(), DisplayErrorContext(&error).to_string());
+        let (queue, text) = (self.name.clone(), causes(&error));
         match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => QueueError::Unavailable { queue, action, reason: text },
             // also a connection that was closed before the answer, which is neither I/O nor time-out to the SDK

@@ -1,6 +1,7 @@
 //! How services of AWS, and servers that speak like them, are reached: credentials, region, endpoint, limits of time, retries, TLS.
 //! The bucket and the message queue are reached in one way.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -48,6 +49,24 @@ impl AwsAccess {
     }
 }
 
+/// What went wrong with a request, with its causes; in one line, without the insides that the SDK's own text shows.
+#[must_use]
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let told = cause.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        next = cause.source();
+    }
+    if text.contains("invalid peer certificate") {
+        text.push_str(" (name the file with the server's certificate authority by SSL_CERT_FILE)");
+    }
+    text
+}
+
 pub(crate) fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(attempt).operation_attempt_timeout(attempt).build()
 }
@@ -72,5 +91,18 @@ mod tests {
         let access = AwsAccess { credentials: Some(("key".into(), "very-secret".into())), ..AwsAccess::default() };
         let shown = format!("{access:?}");
         assert!(shown.contains("\"key\"") && !shown.contains("very-secret"), "{shown}");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Told(&'static str, #[source] Option<Box<Told>>);
+
+    #[test]
+    fn causes_are_told_once_and_a_strange_certificate_with_its_remedy() {
+        let inner = Told("io error", Some(Box::new(Told("connection refused", None))));
+        let outer = Told("dispatch failure: io error", Some(Box::new(inner)));
+        assert_eq!(causes(&outer), "dispatch failure: io error: connection refused");
+        let strange = Told("TLS handshake failed", Some(Box::new(Told("invalid peer certificate: UnknownIssuer", None))));
+        assert!(causes(&strange).ends_with("UnknownIssuer (name the file with the server's certificate authority by SSL_CERT_FILE)"));
     }
 }

@@ -31,7 +31,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub use aws::AwsAccess;
+pub use aws::{AwsAccess, causes};
 pub use directory::DirectoryStore;
 pub use error::StoreError;
 pub use key::{Key, KeyError, MAX_KEY_BYTES};

@@ -1,7 +1,7 @@
 //! A server of S3, SQS and IAM that others wrote: moto, from PyPI, as a child process.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +10,42 @@ use std::time::Duration;
 pub struct Moto {
     child: Child,
     address: SocketAddr,
+    /// Its certificate authority, where it speaks TLS.
+    authority: Option<PathBuf>,
+}
+
+/// Files of a certificate for 127.0.0.1 and localhost, and of the authority that signed it and that nobody knows.
+#[derive(Debug)]
+pub struct Certificate {
+    /// The authority's certificate, PEM.
+    pub authority: PathBuf,
+    /// The server's, PEM.
+    pub server: PathBuf,
+    /// The server's private key, PEM.
+    pub key: PathBuf,
+}
+
+impl Certificate {
+    /// Makes them in `folder`, good for two days.
+    ///
+    /// # Panics
+    /// If openssl is missing or fails.
+    #[must_use]
+    pub fn make(folder: &Path) -> Self {
+        let openssl = |arguments: &str| {
+            let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
+            let output = output.unwrap_or_else(|e| panic!("openssl did not start ({e}); run `make packages`"));
+            assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        std::fs::write(folder.join("leaf"), "basicConstraints=critical,CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
+        let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        openssl(&format!(
+            "req -x509 {new_key} -keyout ca.key -out ca.pem -days 2 -subj /CN=tests -addext basicConstraints=critical,CA:TRUE"
+        ));
+        openssl(&format!("req -new {new_key} -keyout server.key -out server.csr -subj /CN=localhost"));
+        openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile leaf -out server.pem");
+        Self { authority: folder.join("ca.pem"), server: folder.join("server.pem"), key: folder.join("server.key") }
+    }
 }
 
 impl Moto {
@@ -19,17 +55,31 @@ impl Moto {
     /// If it is not there, or does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// As [`Moto::start`], over TLS.
+    ///
+    /// # Panics
+    /// As [`Moto::start`].
+    #[must_use]
+    pub fn start_tls(certificate: &Certificate) -> Self {
+        Self::start_with(Some(certificate))
+    }
+
+    fn start_with(certificate: Option<&Certificate>) -> Self {
         let program = Self::program();
         // the port is free until moto takes it a moment later; moto tells nobody which one it chose
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
+            .args(certificate.iter().flat_map(|c| [Path::new("-c"), &c.server, Path::new("-k"), &c.key]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut moto = Self { child, address };
+        let mut moto = Self { child, address, authority: certificate.map(|c| c.authority.clone()) };
         while TcpStream::connect(address).is_err() {
             assert!(moto.child.try_wait().unwrap().is_none(), "moto's server ended at once; run it by hand to see why");
             std::thread::sleep(Duration::from_millis(50));
@@ -58,10 +108,22 @@ impl Moto {
         self.address
     }
 
-    /// `http://` and where it listens.
+    /// `http://` or `https://` and where it listens.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http{}://{}", if self.authority.is_some() { "s" } else { "" }, self.address)
+    }
+
+    fn curl(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--fail-with-body"]).args(arguments);
+        if let Some(authority) = &self.authority {
+            command.arg("--cacert").arg(authority);
+        }
+        let output = command.output().unwrap_or_else(|e| panic!("curl did not start ({e}); run `make packages`"));
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {answer}{}", String::from_utf8_lossy(&output.stderr));
+        answer
     }
 
     /// Makes a bucket.
@@ -69,7 +131,7 @@ impl Moto {
     /// # Panics
     /// If curl is missing or fails.
     pub fn make_bucket(&self, name: &str) {
-        curl(&["-X", "PUT", &format!("{}/{name}", self.endpoint())]);
+        self.curl(&["-X", "PUT", &format!("{}/{name}", self.endpoint())]);
     }
 
     /// Makes a user without permissions, and gives its access key and secret.
@@ -102,7 +164,7 @@ impl Moto {
     /// As [`Moto::make_user`].
     pub fn enforce(&self, permissions: bool) {
         let free = if permissions { "0" } else { "1e9" };
-        curl(&["-H", "Content-Type: text/plain", "-d", free, &format!("{}/moto-api/reset-auth", self.endpoint())]);
+        self.curl(&["-H", "Content-Type: text/plain", "-d", free, &format!("{}/moto-api/reset-auth", self.endpoint())]);
     }
 
     fn iam(&self, action: &str, fields: &[(&str, &str)]) -> String {
@@ -113,7 +175,7 @@ impl Moto {
         for field in &fields {
             arguments.extend(["--data-urlencode", field]);
         }
-        curl(&[&arguments[..], &[&self.endpoint()]].concat())
+        self.curl(&[&arguments[..], &[&self.endpoint()]].concat())
     }
 
     /// Calls SQS with a JSON body and gives the answer's.
@@ -125,7 +187,7 @@ impl Moto {
         let target = format!("X-Amz-Target: AmazonSQS.{operation}");
         // only who asks decides which service answers; signatures are not looked at
         let who = "Authorization: AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=any";
-        curl(&["-H", &target, "-H", "Content-Type: application/x-amz-json-1.0", "-H", who, "-d", body, &self.endpoint()])
+        self.curl(&["-H", &target, "-H", "Content-Type: application/x-amz-json-1.0", "-H", who, "-d", body, &self.endpoint()])
     }
 
     /// Makes a queue, with a dead-letter queue `<name>-dead` where `most_receives` is given, and gives its address.
@@ -155,12 +217,4 @@ impl Drop for Moto {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-fn curl(arguments: &[&str]) -> String {
-    let output = Command::new("curl").args(["-sS", "--fail-with-body"]).args(arguments).output();
-    let output = output.unwrap_or_else(|e| panic!("curl did not start ({e}); run `make packages`"));
-    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {answer}{}", String::from_utf8_lossy(&output.stderr));
-    answer
 }

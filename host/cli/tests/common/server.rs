@@ -2,8 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this module")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,8 +51,12 @@ impl Server {
     }
 
     /// As [`Server::start`], with this access key and secret for a store at another endpoint.
-    pub fn start_as(desk: &Desk, args: &[&str], (access_key, secret): &(String, String)) -> Self {
-        let log = desk.path(&format!("server-{}.log", uuid()));
+    pub fn start_as(desk: &Desk, args: &[&str], credentials: &(String, String)) -> Self {
+        Self::of(desk, Self::command(desk, args, credentials), !args.contains(&"--store"))
+    }
+
+    /// The command that starts a server.
+    pub fn command(desk: &Desk, args: &[&str], (access_key, secret): &(String, String)) -> Command {
         let mut command = desk.command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--drain", "1"]).args(args);
         if !args.contains(&"--store") && !args.contains(&"--s3-listen") {
@@ -65,8 +68,14 @@ impl Server {
         if args.contains(&"--endpoint") {
             command.env("AWS_ACCESS_KEY_ID", access_key).env("AWS_SECRET_ACCESS_KEY", secret).env("AWS_EC2_METADATA_DISABLED", "true");
         }
-        command.env("HALFPIPE_LOG", "info,ort=error").stdin(Stdio::null()).stdout(Stdio::piped());
-        command.stderr(std::fs::File::create(&log).unwrap());
+        command.env("HALFPIPE_LOG", "info,ort=error").stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the command and waits until the server listens; with a store of its own, until that does, too.
+    pub fn of(desk: &Desk, mut command: Command, own_store: bool) -> Self {
+        let log = desk.path(&format!("server-{}.log", uuid()));
+        command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let told = |line: Option<std::io::Result<String>>| {
@@ -74,11 +83,8 @@ impl Server {
         };
         let first = told(lines.next());
         let base = first.split_whitespace().find(|w| w.starts_with("http://")).unwrap().trim_end_matches(',').to_owned();
-        let s3 = if args.contains(&"--store") {
-            None
-        } else {
-            Some(told(lines.next()).split_whitespace().find(|w| w.starts_with("http://")).unwrap().trim_end_matches(',').to_owned())
-        };
+        let s3 = own_store
+            .then(|| told(lines.next()).split_whitespace().find(|w| w.starts_with("http://")).unwrap().trim_end_matches(',').to_owned());
         Self { child, base, s3, log }
     }
 
@@ -113,9 +119,7 @@ impl Server {
     pub fn until(&self, id: &str, states: &[&str]) -> Value {
         let begun = Instant::now();
         loop {
-            let (code, body) = peek(&self.base, &format!("/job_status/{id}"));
-            assert_eq!(code, 200, "{body}\n{}", self.log());
-            let status: Value = serde_json::from_str(&body).unwrap();
+            let status = self.get(&format!("/job_status/{id}"));
             if states.contains(&status["status"].as_str().unwrap()) {
                 return status;
             }
@@ -127,7 +131,7 @@ impl Server {
     /// Waits until the models are loaded.
     pub fn until_ready(&self) {
         let begun = Instant::now();
-        while peek(&self.base, "/readyz").0 != 200 {
+        while self.curl(&[], "/readyz").status != 200 {
             assert!(begun.elapsed() < PATIENCE, "{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -192,21 +196,6 @@ pub fn curl(args: &[&str], url: &str) -> Answer {
     let status = String::from_utf8_lossy(&done.stdout).trim().parse().unwrap_or(0);
     assert!(status != 0, "curl {args:?} {url}: {}", String::from_utf8_lossy(&done.stderr));
     Answer { status, headers: std::fs::read_to_string(&head).unwrap_or_default(), body: std::fs::read(&body).unwrap_or_default() }
-}
-
-/// Status and body of a GET, for what is asked again and again: a start of curl costs more than the answer. No answer: status 0.
-pub fn peek(base: &str, path: &str) -> (u16, String) {
-    let address = base.trim_start_matches("http://");
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().unwrap_or_default();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    (head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0), body.to_owned())
 }
 
 /// A name that was not there before.

@@ -1,7 +1,9 @@
 //! What the answers of an S3 server mean.
 
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::causes;
 
 /// Why a request came to nothing.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ impl Fault {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let text = DisplayErrorContext(&error).to_string();
+        let text = causes(&error);
         match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Self::Unavailable(text),
             // also a connection that was closed before the answer, which is neither I/O nor time-out to the SDK

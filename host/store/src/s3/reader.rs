@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::connection::{Connection, modified, quoted, size_of, unquoted};
 use super::fault::Fault;
-use crate::{Key, Object, ObjectMeta, StoreError, range};
+use crate::{Key, Object, ObjectMeta, StoreError, causes, range};
 
 /// Connections in a row that may break before a byte has come.
 const RESUMPTIONS: u32 = 3;
@@ -93,8 +93,8 @@ impl Body {
                 self.done = true;
                 Ok(())
             }
-            Some(Err(error)) if self.left.is_empty() => Err(self.error(chain(&error))),
-            Some(Err(error)) => self.resume(&chain(&error)),
+            Some(Err(error)) if self.left.is_empty() => Err(self.error(causes(&error))),
+            Some(Err(error)) => self.resume(&causes(&error)),
             None => self.resume("the connection ended early"),
         }
     }
@@ -128,9 +128,4 @@ impl Read for Body {
         buffer[..n].copy_from_slice(&self.chunk.split_to(n));
         Ok(n)
     }
-}
-
-/// An error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    aws_sdk_s3::error::DisplayErrorContext(error).to_string()
 }

@@ -1,5 +1,7 @@
-//! The policy of docs/security.md, and the one that infra/lambda/template.yaml gives, under moto's IAM: enough for `halfpipe serve` over a
-//! bucket, and nothing in the documented one too much.
+//! `halfpipe serve` over a bucket of others: its permissions, and TLS.
+//!
+//! The policy of docs/security.md under moto's IAM: enough for `halfpipe serve` over a bucket, and nothing in it too much; and
+//! infra/lambda/template.yaml gives the same.
 //!
 //! moto looks at signatures, actions and resources. It calls the permission of HeadBucket by the operation's name, where AWS asks for
 //! `s3:ListBucket`, so that name is added beside it. It fails at addresses that are signed themselves, so they are tried without
@@ -10,13 +12,14 @@ mod common;
 #[path = "common/server.rs"]
 mod server;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
 use common::{Desk, text};
 use halfpipe_store::{Key, ObjectStore, PutMode, S3Config, S3Store, StoreError};
-use halfpipe_testkit::moto::Moto;
+use halfpipe_testkit::moto::{Certificate, Moto};
 use halfpipe_testkit::{clips, places};
 use serde_json::{Value, json};
 use server::{Server, curl};
@@ -69,14 +72,22 @@ fn deployed() -> Value {
     const READ: &str = "
 import json, sys, yaml
 class Loader(yaml.SafeLoader): pass
-Loader.add_multi_constructor('!', lambda loader, tag, node: getattr(node, 'value', None) if isinstance(node, yaml.ScalarNode) else None)
+def value(loader, tag, node):
+    if tag == 'If':
+        # as where the condition does not hold: results go into the store
+        return loader.construct_sequence(node, deep=True)[2]
+    return node.value if tag == 'Sub' else None
+Loader.add_multi_constructor('!', value)
 template = yaml.load(open(sys.argv[1]), Loader)
 print(json.dumps(template['Resources']['StoreAccess']['Properties']['PolicyDocument']))
 ";
     let read = Command::new(Moto::python()).args(["-c", READ]).arg(places::root().join("infra/lambda/template.yaml")).output().unwrap();
     let policy = String::from_utf8(read.stdout).unwrap();
     let policy = policy.replace("${AWS::Partition}", "aws").replace("${BucketName}", BUCKET).replace("${StorePrefix}", PREFIX);
-    serde_json::from_str(&policy).unwrap_or_else(|e| panic!("{e}: {policy}{}", String::from_utf8_lossy(&read.stderr)))
+    let mut policy: Value =
+        serde_json::from_str(&policy).unwrap_or_else(|e| panic!("{e}: {policy}{}", String::from_utf8_lossy(&read.stderr)));
+    policy["Statement"].as_array_mut().unwrap().retain(|statement| !statement.is_null());
+    policy
 }
 
 /// One or a list of them.
@@ -169,11 +180,12 @@ fn large_clip(desk: &Desk) -> PathBuf {
     path
 }
 
-/// Jobs by form, by name and by event, over a bucket with this policy.
-fn serves_with(policy: &Value) {
+/// Jobs by form and by event, over a bucket with this policy.
+#[test]
+fn the_documented_policy_is_enough() {
     let desk = Desk::new();
     let account = Account::new();
-    account.allow(policy);
+    account.allow(&documented());
     let arguments = ["--store", "s3://videos/halfpipe", "--endpoint", &account.moto.endpoint()];
     let server = Server::start_as(&desk, &arguments, &account.credentials);
     server.until_ready();
@@ -217,11 +229,39 @@ fn serves_with(policy: &Value) {
 }
 
 #[test]
-fn the_documented_policy_is_enough() {
-    serves_with(&documented());
+fn the_template_allows_what_is_documented_and_no_more() {
+    let pairs = |policy: &Value| -> BTreeSet<(String, String)> {
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let all = statements.flat_map(|statement| {
+            assert_eq!(statement["Effect"], "Allow");
+            let resources = texts(&statement["Resource"]);
+            texts(&statement["Action"]).into_iter().flat_map(move |action| resources.clone().into_iter().map(move |r| (action.clone(), r)))
+        });
+        all.collect()
+    };
+    assert_eq!(pairs(&deployed()), pairs(&documented()));
 }
 
+/// A bucket behind an authority that nobody knows is used by who is told of it.
 #[test]
-fn the_templates_policy_is_enough() {
-    serves_with(&deployed());
+fn a_bucket_is_reached_over_tls_with_an_authority_of_ones_own() {
+    let desk = Desk::new();
+    let certificate = Certificate::make(desk.dir.path());
+    let moto = Moto::start_tls(&certificate);
+    moto.make_bucket(BUCKET);
+    let endpoint = moto.endpoint();
+    assert!(endpoint.starts_with("https://"));
+    let arguments = ["--store", "s3://videos/halfpipe", "--endpoint", &endpoint, "--jobs", "0"];
+    let credentials = ("any".to_owned(), "any".to_owned());
+    let strange = Server::command(&desk, &arguments, &credentials).output().unwrap();
+    let error = String::from_utf8_lossy(&strange.stderr);
+    assert_eq!(strange.status.code(), Some(4), "{error}");
+    assert!(error.contains("invalid peer certificate") && error.contains("SSL_CERT_FILE"), "{error}");
+
+    let mut command = Server::command(&desk, &arguments, &credentials);
+    command.env("SSL_CERT_FILE", &certificate.authority);
+    let server = Server::of(&desk, command, false);
+    let id = server.submit(&large_clip(&desk), &[]);
+    assert_eq!(server.get(&format!("/job_status/{id}"))["status"], "queued");
+    assert_eq!(server.leave(), Some(0));
 }
