@@ -13,6 +13,7 @@ use super::child::Child;
 use super::decode_args::decode_args;
 use super::reader::{Item, Reader};
 use super::stop::{StopHandle, stop_signal};
+use super::threads::half_the_cores;
 use crate::tools::{FFMPEG_VARIABLE, MINIMUM_VERSION, Tools};
 use crate::{FrameSource, MediaError, SourceReport, VideoInfo, Window, probe};
 
@@ -33,10 +34,10 @@ pub struct DecodeOptions {
 }
 
 impl DecodeOptions {
-    /// The whole video, `ahead` bytes read ahead, threads as ffmpeg likes.
+    /// The whole video, `ahead` bytes read ahead, on half of the cores.
     #[must_use]
     pub fn new(ahead: ByteBudget) -> Self {
-        Self { window: None, ahead, clock: StageClock::default(), threads: 0 }
+        Self { window: None, ahead, clock: StageClock::default(), threads: half_the_cores() }
     }
 }
 

@@ -10,4 +10,5 @@ mod matroska;
 mod reader;
 pub mod stitch_args;
 pub mod stop;
+mod threads;
 mod writer;
