@@ -179,7 +179,13 @@ fn nothing_is_lost_while_queue_and_store_are_away() {
     worker.until_ready();
     let ids: Vec<String> = (0..JOBS).map(|_| ask(&door, "well_behaved")).collect();
     const SLOW: &str = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
-    for weather in [Weather::Refuse, Weather::Answer("503 Slow Down", SLOW), Weather::Answer("429 Too Many Requests", "")] {
+    const EXPIRED: &str = "<?xml version=\"1.0\"?><Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>";
+    for weather in [
+        Weather::Refuse,
+        Weather::Answer("503 Slow Down", SLOW),
+        Weather::Answer("429 Too Many Requests", ""),
+        Weather::Answer("400 Bad Request", EXPIRED),
+    ] {
         proxy.turn(weather);
         until("the worker does not notice", &[&worker], || worker.get("/readyz").status == 503);
         assert_eq!(worker.get("/livez").status, 200, "a worker that waits is not dead");
@@ -275,4 +281,81 @@ fn what_waiting_does_not_mend_ends_the_worker_with_a_reason() {
     assert_eq!(worker.end(), Some(4));
     let log = std::fs::read_to_string(yard.desk.path(&log)).unwrap();
     assert!(log.lines().any(|line| line.starts_with("error: the worker gave up after 1 s") && line.contains("does not exist")), "{log}");
+}
+
+#[test]
+fn a_bucket_that_vanishes_ends_the_worker_with_a_reason_and_comes_back_with_all_its_jobs() {
+    let yard = with_clip(20);
+    let door = yard.front_door();
+    let first = ask(&door, "well_behaved");
+    let worker = yard.worker(&["--patience", "1", "--look", "1"]);
+    yard.until_done(&[&worker]);
+    assert_eq!(door.until(&first, &["complete", "error"])["status"], "complete");
+    // what waits is known to the queue only, and to a copy of the record
+    let held = yard.bucket();
+    yard.remove_bucket();
+    let (refused, gone) = (door.curl(&[], &format!("/job_status/{first}")), worker.log());
+    assert_eq!(refused.status, 503, "{}", String::from_utf8_lossy(&refused.body));
+    assert_eq!(worker.end(), Some(4), "{gone}");
+    yard.moto.make_bucket(worker::BUCKET);
+    for (key, bytes) in held {
+        let file = yard.desk.path("object");
+        std::fs::write(&file, bytes).unwrap();
+        yard.put(&key, &file);
+    }
+    let second = ask(&door, "well_behaved");
+    let worker = yard.worker(&[]);
+    assert_eq!(door.until(&second, &["complete", "error"])["status"], "complete", "{}", worker.log());
+    assert_eq!(door.get(&format!("/job_status/{first}"))["status"], "complete");
+}
+
+#[test]
+fn a_server_whose_clock_is_elsewhere_is_worked_with() {
+    let yard = with_clip(20);
+    let door = yard.front_door();
+    for ahead in [5400, -5400] {
+        let proxy = Proxy::before(yard.moto.address());
+        proxy.turn(Weather::ClockAhead(ahead));
+        let worker = yard.worker_through(proxy.address, &["--idle-exit", "2"]);
+        let id = ask(&door, "well_behaved");
+        assert_eq!(door.until(&id, &["complete", "error"])["status"], "complete", "{}", worker.log());
+        assert_eq!(yard.object(&format!("ledger/jobs/{id}.json"))["attempts"], 1);
+        assert_eq!(worker.end(), Some(0), "nothing more came, so it leaves by itself");
+    }
+}
+
+#[test]
+fn results_go_to_a_bucket_of_their_own_and_start_nothing_there() {
+    let yard = Yard::new(5);
+    let clip = clips::test_pattern(&yard.desk.path("clip.mp4"), "160x120", "30", 8, false);
+    yard.put(CLIP, &clip);
+    yard.moto.make_bucket("results-elsewhere");
+    let own = ["--results", "s3://results-elsewhere/out"];
+    let store = ["--store", "s3://videos", "--endpoint", &yard.moto.endpoint(), "--queue", &yard.queue];
+    let door = Server::start(&yard.desk, &[&store[..], &own].concat());
+    let worker = yard.worker(&[&["--pipeline", "overlay"], &own[..]].concat());
+    yard.send(&put_event(CLIP));
+    let asked = ask_for(&door, "count_frames", "poses");
+    until("no job follows from the event", &[&worker], || door.get("/jobs")["jobs"].as_array().unwrap().len() == 2);
+    yard.until_done(&[&worker]);
+    assert!(yard.keys("results/").is_empty(), "{:?}", yard.keys("results/"));
+    let key = "out/results/clip.mp4/overlay.mp4";
+    let there = yard.keys_of("results-elsewhere", "out/");
+    assert!(there.iter().any(|k| k == key) && there.contains(&format!("out/results/{asked}/poses.jsonl")), "{there:?}\n{}", worker.log());
+    for job in door.get("/jobs")["jobs"].as_array().unwrap() {
+        let of = if job["id"] == asked.as_str() { "poses" } else { "video" };
+        let answer = door.curl(&[], &format!("/jobs/{}/{of}", job["id"].as_str().unwrap()));
+        assert_eq!((&job["state"], answer.status), (&json!("complete"), 200), "{job}");
+    }
+    // should somebody announce that bucket as well
+    let event = put_event(key).replace("\"videos\"", "\"results-elsewhere\"");
+    yard.send(&event);
+    yard.send(&put_event(&format!("videos/{key}")));
+    until("the event is not settled", &[&worker], || yard.messages("jobs") == (0, 0));
+    assert_eq!(door.get("/jobs")["jobs"].as_array().unwrap().len(), 2, "results start nothing");
+    for results in ["s3://videos/elsewhere", "memory:", "gs://x"] {
+        let args = ["worker", "--listen", "127.0.0.1:0", "--results", results];
+        let ran = common::Ran::from(yard.command().args(args).args(store).output().unwrap());
+        assert_eq!(ran.code, Some(3), "{results}: {}", ran.stderr);
+    }
 }

@@ -5,6 +5,7 @@ mod common;
 
 use common::{BUCKET, Bucket, Emulator, Function};
 use halfpipe_testkit::clips;
+use halfpipe_testkit::moto::Moto;
 use serde_json::{Value, json};
 
 const CLIP: &str = "incoming/squats.mp4";
@@ -78,6 +79,68 @@ fn answers_every_kind_of_event(emulator: Emulator) {
     let refused = function.invoke(&json!({ "hello": "world" }));
     assert!(refused["errorMessage"].as_str().is_some_and(|m| m.contains("no known shape")), "{refused}\n{}", function.logs());
     assert_eq!(function.http("GET", "/livez", None).0, 200);
+}
+
+/// Hands a queue's messages to the function as Lambda does: a batch at a time, and deletes those that are not named in the answer, until
+/// none is left. Gives how many there were.
+fn pump(moto: &Moto, queue: &str, function: &Function) -> usize {
+    let ask = |operation: &str, more: Value| -> Value {
+        let mut body = more;
+        body["QueueUrl"] = json!(queue);
+        serde_json::from_str(&moto.sqs(operation, &body.to_string())).unwrap_or_default()
+    };
+    let mut count = 0;
+    loop {
+        let received = ask("ReceiveMessage", json!({ "MaxNumberOfMessages": 2, "VisibilityTimeout": 900 }));
+        let Some(messages) = received["Messages"].as_array().filter(|messages| !messages.is_empty()) else { return count };
+        let batch: Vec<Value> = messages.iter().map(|m| message(m["MessageId"].as_str().unwrap(), m["Body"].as_str().unwrap())).collect();
+        let answer = function.invoke(&json!({ "Records": batch }));
+        assert_eq!(answer, json!({ "batchItemFailures": [] }), "{}", function.logs());
+        for message in messages {
+            ask("DeleteMessage", json!({ "ReceiptHandle": message["ReceiptHandle"] }));
+        }
+        count += messages.len();
+    }
+}
+
+fn announces_jobs_and_takes_their_messages(emulator: Emulator) {
+    let (bucket, moto) = (Bucket::new(), Moto::start());
+    let queue = moto.make_queue("jobs", Some(5));
+    let function = Function::start_with(emulator, &bucket, Some(&queue));
+    let clip = clips::test_pattern(&function.path("clip.mp4"), "160x120", "10", 20, false);
+    bucket.put("incoming/clip.mp4", &clip);
+    let ask = |more: Value| {
+        let mut wish = json!({ "input": "incoming/clip.mp4" });
+        wish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (code, accepted) = function.http("POST", "/process_video_async", Some(&wish));
+        assert_eq!(code, 202, "{accepted}\n{}", function.logs());
+        accepted["job_id"].as_str().unwrap().to_owned()
+    };
+    let (whole, split) = (ask(json!({})), ask(json!({ "split": { "windows": 2, "overlap": 0.4 } })));
+    let state = |id: &str| function.http("GET", &format!("/job_status/{id}"), None).1["status"].clone();
+    assert_eq!((state(&whole), state(&split)), (json!("queued"), json!("queued")), "it works on nothing that it takes in over HTTP");
+    // two jobs; two windows; and the job that was split, once they have ended
+    assert!(pump(&moto, &queue, &function) >= 5, "{}", function.logs());
+    for id in [&whole, &split] {
+        let status = function.until_final(id);
+        assert_eq!(status["status"], "complete", "{status}\n{}", function.logs());
+        let video = function.path(&format!("{id}.mp4"));
+        bucket.fetch(status["output_path"].as_str().unwrap(), &video);
+        assert_eq!(clips::frame_times(&video).len(), 20);
+    }
+    // what is nothing of ours comes back
+    let answer = function.invoke(&json!({ "Records": [message("unknown", r#"{"job":"01234567890123456789"}"#)] }));
+    assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": "unknown" }] }), "{}", function.logs());
+}
+
+#[test]
+fn jobs_of_a_queue_under_cargo_lambda() {
+    announces_jobs_and_takes_their_messages(Emulator::CargoLambda);
+}
+
+#[test]
+fn jobs_of_a_queue_under_awss_runtime_interface_emulator() {
+    announces_jobs_and_takes_their_messages(Emulator::RuntimeInterface);
 }
 
 #[test]

@@ -109,11 +109,11 @@ mod tests {
         assert!(matches!(of("./results").unwrap(), Place::Folder(folder) if folder == "./results"));
         assert!(matches!(of("memory:").unwrap(), Place::Memory));
         for (one, two, overlap) in [
-            ("s3://v", "s3://v/a", true),
-            ("s3://v/a/b", "s3://v/a", true),
-            ("s3://v/a", "s3://v/ab", false),
-            ("s3://v", "s3://w", false),
-            ("s3://v", "v", false),
+            ("s3://videos", "s3://videos/a", true),
+            ("s3://videos/a/b", "s3://videos/a", true),
+            ("s3://videos/a", "s3://videos/ab", false),
+            ("s3://videos", "s3://others", false),
+            ("s3://videos", "videos", false),
             ("./a", "a/b", true),
             ("a", "ab", false),
         ] {

@@ -275,7 +275,7 @@ async fn a_function_does_what_messages_ask_for_and_waits_for_others() {
     assert!(matches!(bench.app.ledger.claim_one(&third.id, "somebody else", 3).unwrap(), Claimed::Taken(_)));
     let attendant = Attendant::until(Arc::clone(&bench.app), tokio::time::Instant::now());
     let error = attendant.attend("m", &job_message(&third.id)).await.unwrap_err().to_string();
-    assert!(error.contains("time is up"), "{error}");
+    assert!(error.contains("time of this process is up"), "{error}");
 }
 
 #[test]

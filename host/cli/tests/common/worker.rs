@@ -76,7 +76,38 @@ impl Yard {
 
     /// Keys of the bucket that begin with `prefix`.
     pub fn keys(&self, prefix: &str) -> Vec<String> {
-        let answer = curl(&[], &format!("{}/{BUCKET}?list-type=2&prefix={prefix}", self.moto.endpoint()));
+        self.keys_of(BUCKET, prefix)
+    }
+
+    /// All objects of the bucket.
+    pub fn bucket(&self) -> Vec<(String, Vec<u8>)> {
+        let object = |key: &String| {
+            curl(&["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "any:any"], &format!("{}/{BUCKET}/{key}", self.moto.endpoint()))
+        };
+        self.keys("")
+            .into_iter()
+            .map(|key| {
+                let bytes = object(&key).body;
+                (key, bytes)
+            })
+            .collect()
+    }
+
+    /// Removes the bucket and all that is in it.
+    pub fn remove_bucket(&self) {
+        let remove = |path: &str| {
+            curl(&["-X", "DELETE", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "any:any"], &format!("{}/{path}", self.moto.endpoint()))
+                .status
+        };
+        for key in self.keys("") {
+            assert_eq!(remove(&format!("{BUCKET}/{key}")), 204, "{key}");
+        }
+        assert_eq!(remove(BUCKET), 204);
+    }
+
+    /// Keys of a bucket that begin with `prefix`.
+    pub fn keys_of(&self, bucket: &str, prefix: &str) -> Vec<String> {
+        let answer = curl(&[], &format!("{}/{bucket}?list-type=2&prefix={prefix}", self.moto.endpoint()));
         let text = String::from_utf8(answer.body).unwrap();
         text.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
     }
@@ -220,6 +251,8 @@ pub enum Weather {
     Refuse,
     /// Answers everything with this head and body.
     Answer(&'static str, &'static str),
+    /// Passes requests on to a server whose clock is so many seconds ahead, and which refuses what was signed at another time.
+    ClockAhead(i64),
 }
 
 /// Stands between a client and moto.
@@ -245,6 +278,9 @@ impl Proxy {
                         pass(client, server);
                     }
                     Weather::Refuse => drop(client),
+                    Weather::ClockAhead(seconds) => {
+                        std::thread::spawn(move || by_another_clock(client, server, seconds));
+                    }
                     Weather::Answer(head, body) => {
                         std::thread::spawn(move || answer(client, head, body));
                     }
@@ -275,6 +311,74 @@ fn pass(client: TcpStream, server: SocketAddr) {
             let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
         });
     }
+}
+
+/// The head of a request or an answer, as far as the empty line, and what came with it of the body.
+fn read_head(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            let body = bytes.split_off(end + 4);
+            bytes.truncate(end);
+            return Some((String::from_utf8_lossy(&bytes).into_owned(), body));
+        }
+        match stream.read(&mut piece) {
+            Ok(n) if n > 0 => bytes.extend_from_slice(&piece[..n]),
+            _ => return None,
+        }
+    }
+}
+
+/// The value of a header.
+fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().filter_map(|line| line.split_once(':')).find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+/// A head without a header.
+fn without(head: &str, name: &str) -> String {
+    let others = head.lines().filter(|line| !line.split_once(':').is_some_and(|(n, _)| n.eq_ignore_ascii_case(name)));
+    others.collect::<Vec<_>>().join("\r\n")
+}
+
+/// One request to a server whose clock is elsewhere: both services of AWS refuse what was signed more than a quarter of an hour off.
+fn by_another_clock(mut client: TcpStream, server: SocketAddr, ahead: i64) {
+    let Some((head, body)) = read_head(&mut client) else { return };
+    let now = time::OffsetDateTime::now_utc() + time::Duration::seconds(ahead);
+    let date = now.format(&time::format_description::well_known::Rfc2822).unwrap().replace("+0000", "GMT");
+    let form = time::format_description::parse_borrowed::<2>("[year][month][day]T[hour][minute][second]Z").unwrap();
+    let signed = header(&head, "x-amz-date").and_then(|text| time::PrimitiveDateTime::parse(text, &form).ok());
+    let off = signed.map_or(i64::MAX, |signed| (signed.assume_utc() - now).whole_seconds().abs());
+    if off > 900 {
+        let (kind, text) = match header(&head, "x-amz-target") {
+            Some(_) => (
+                "application/x-amz-json-1.0",
+                r#"{"__type":"com.amazon.coral.service#InvalidSignatureException","message":"Signature expired"}"#,
+            ),
+            None => (
+                "application/xml",
+                "<?xml version=\"1.0\"?><Error><Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message></Error>",
+            ),
+        };
+        let answer = format!(
+            "HTTP/1.1 403 Forbidden\r\ndate: {date}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+            text.len()
+        );
+        let _ = client.write_all(answer.as_bytes());
+        return;
+    }
+    let Ok(mut server) = TcpStream::connect(server) else { return };
+    let request = format!("{}\r\nconnection: close\r\n\r\n", without(&head, "connection"));
+    let (Ok(mut rest), Ok(mut on)) = (client.try_clone(), server.try_clone()) else { return };
+    if server.write_all(request.as_bytes()).and_then(|()| server.write_all(&body)).is_err() {
+        return;
+    }
+    std::thread::spawn(move || std::io::copy(&mut rest, &mut on).ok());
+    if let Some((head, body)) = read_head(&mut server) {
+        let head = format!("{}\r\ndate: {date}\r\n\r\n", without(&head, "date"));
+        let _ = client.write_all(head.as_bytes()).and_then(|()| client.write_all(&body));
+        let _ = std::io::copy(&mut server, &mut client);
+    }
+    let _ = client.shutdown(Shutdown::Both);
 }
 
 fn answer(mut client: TcpStream, head: &str, body: &str) {

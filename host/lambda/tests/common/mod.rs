@@ -80,15 +80,22 @@ pub struct Function {
     children: Vec<Child>,
     invocations: String,
     folder: TempDir,
+    /// The queue on which it announces jobs.
+    queue: Option<String>,
 }
 
 impl Function {
     /// Starts emulator and function; they are ready when the first invocation is answered.
     pub fn start(emulator: Emulator, bucket: &Bucket) -> Self {
+        Self::start_with(emulator, bucket, None)
+    }
+
+    /// The same, with the address of a queue.
+    pub fn start_with(emulator: Emulator, bucket: &Bucket, queue: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [port, runtime_port] = free_ports();
         let invocations = format!("http://127.0.0.1:{port}/2015-03-31/functions");
-        let mut started = Self { children: Vec::new(), invocations, folder };
+        let mut started = Self { children: Vec::new(), invocations, folder, queue: queue.map(str::to_owned) };
         match emulator {
             Emulator::CargoLambda => {
                 started.invocations += &format!("/{FUNCTION}/invocations");
@@ -141,6 +148,9 @@ impl Function {
             .env("HALFPIPE_MODELS", places::models())
             .env("HALFPIPE_GUESTS", places::guests())
             .env("HALFPIPE_SPOOL", self.folder.path().join("spool"));
+        if let Some(queue) = &self.queue {
+            command.env("HALFPIPE_QUEUE_URL", queue);
+        }
         command
     }
 

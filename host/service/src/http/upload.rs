@@ -28,7 +28,7 @@ const FORM_OVERHEAD: u64 = 1 << 20;
 /// Longest file name that is kept, bytes.
 const MOST_NAME: usize = 100;
 /// Texts a form may hold.
-const FIELDS: [&str; 7] = ["num_workers", "batch_size", "pipeline", "options", "metadata", "webhook", "outputs"];
+const FIELDS: [&str; 8] = ["num_workers", "batch_size", "pipeline", "options", "metadata", "webhook", "outputs", "split"];
 
 /// A form that was taken in.
 #[derive(Debug)]

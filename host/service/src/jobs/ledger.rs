@@ -198,7 +198,7 @@ impl Ledger {
     /// fails they find it when the time has come that they know.
     fn announce(&self, record: &Record) {
         let mark = self.key("open", &record.id);
-        let put = mark.and_then(|mark| Ok(self.store.put(&mark, record.leases.to_string().as_bytes(), PutMode::Overwrite)?));
+        let put = mark.and_then(|mark| Ok(self.store.put(&mark, record.revision.to_string().as_bytes(), PutMode::Overwrite)?));
         if let Err(error) = put {
             tracing::warn!(job = record.id, %error, "a job that came back to the queue could not be announced");
         }

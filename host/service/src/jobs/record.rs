@@ -158,7 +158,8 @@ pub struct Lease {
 /// How far a job is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProgressRecord {
-    /// `queued`, `fetching`, `loading`, `opening`, `running`, `finishing`, `storing` or `done`.
+    /// `queued`, `fetching`, `loading`, `opening`, `running`, `finishing`, `storing` or `done`; of a job that is split also `splitting`,
+    /// `windows` (it waits until they have ended) and `joining`.
     pub stage: String,
     /// Frames written.
     pub frames_done: u64,

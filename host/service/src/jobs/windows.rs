@@ -343,10 +343,12 @@ pub(crate) async fn look_at(app: &Arc<App>, whole: &Record) -> Result<(), AppErr
     let id = whole.id.clone();
     let due = app.blocking(move |app| {
         for job in &parts.jobs {
-            match app.ledger.get(job)?.state {
-                State::Complete => {}
-                State::Error | State::Cancelled => break,
-                State::Queued | State::Processing => return Ok(false),
+            match app.ledger.get(job).map(|window| window.state) {
+                Ok(State::Complete) => {}
+                Ok(State::Error | State::Cancelled) => break,
+                // one that is not there yet is submitted by whoever takes the job up
+                Ok(State::Queued | State::Processing) | Err(LedgerError::Unknown(_)) => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
         app.ledger.end_wait_for_parts(&id)

@@ -19,18 +19,18 @@ use crate::jobs::work::work;
 use crate::jobs::{DispatcherConfig, LedgerError, Record};
 use crate::{App, AppError};
 
+/// How long an attempt may take to be settled, once the time of this process is up.
+const GRACE: Duration = Duration::from_secs(2);
 /// Shortest time until a job that somebody else works on is looked at again.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What is to become of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
-    /// Nothing is left to do.
+    /// Nothing is left to do: the job has ended, or waits until its windows have, the last of which sends a message of its own.
     Settled,
     /// It is well, and to be looked at again after this time.
     Later(Duration),
-    /// Its job waits until its windows have ended; the last of them sends a message, so this one may be looked at again or not.
-    Parted(Duration),
     /// This process leaves; somebody else may have it at once.
     Leaving,
     /// It failed.
@@ -51,6 +51,10 @@ pub(super) struct Leaving;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message comes again: {0}")]
 pub struct ComesAgain(String);
+
+fn no_time() -> ComesAgain {
+    ComesAgain("the time of this process is up".into())
+}
 
 /// Does what messages ask for.
 #[derive(Debug)]
@@ -101,9 +105,9 @@ impl Attendant {
         let whole = async {
             loop {
                 match look().await {
-                    Verdict::Settled | Verdict::Parted(_) => return Ok(()),
+                    Verdict::Settled => return Ok(()),
                     Verdict::Later(after) => tokio::time::sleep(after.min(SOON)).await,
-                    Verdict::Leaving => return Err(ComesAgain("this process leaves".into())),
+                    Verdict::Leaving => return Err(no_time()),
                     Verdict::Failed { reason, .. } => return Err(ComesAgain(reason)),
                 }
             }
@@ -112,11 +116,11 @@ impl Attendant {
         let watch = async {
             tokio::time::sleep_until(ends).await;
             self.leaving.cancel();
-            std::future::pending::<()>().await;
+            tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
             outcome = whole => outcome,
-            () = watch => Err(ComesAgain("the time is up".into())),
+            () = watch => Err(no_time()),
         }
     }
 
@@ -181,7 +185,7 @@ impl Attendant {
 
     /// Works on a job until it has ended, or cannot be worked on now.
     pub(super) async fn run_job(&self, id: &str) -> Verdict {
-        let (mut tried, mut failed) = (false, 0);
+        let (mut tried, mut failures) = (false, 0);
         loop {
             if self.leaving.is_cancelled() {
                 return if tried && self.has_ended(id).await { Verdict::Settled } else { Verdict::Leaving };
@@ -204,8 +208,9 @@ impl Attendant {
                 Ok(Ok(Claimed::Waits { record, ms })) => {
                     let after = Duration::from_millis(ms);
                     let waits = after.max(SOON) + jittered(SOON);
-                    if record.parts.is_some() && record.lease.is_none() && record.history.len() == failed {
-                        return Verdict::Parted(waits);
+                    // it waits for its windows, not after a failure
+                    if record.parts.is_some() && record.lease.is_none() && record.history.len() == failures {
+                        return Verdict::Settled;
                     }
                     // an attempt that just failed, or another message's business
                     return match record.history.last().filter(|_| tried && record.lease.is_none()) {
@@ -217,7 +222,7 @@ impl Attendant {
                 }
                 Ok(Err(error)) => return Verdict::Failed { job: Some(id.to_owned()), reason: error.to_string(), after: None },
             };
-            (tried, failed) = (true, record.history.len());
+            (tried, failures) = (true, record.history.len());
             self.run(record).await;
         }
     }

@@ -54,7 +54,7 @@ impl Crew {
         tracing::debug!(message = message.id, receives = message.receives, ?verdict, "a message was seen to");
         match verdict {
             Verdict::Settled => self.settle(message).await,
-            Verdict::Later(after) | Verdict::Parted(after) => self.give_back(message, after, "later").await,
+            Verdict::Later(after) => self.give_back(message, after, "later").await,
             Verdict::Leaving => self.give_back(message, Duration::ZERO, "leaving").await,
             Verdict::Failed { job, reason, after } => self.fail(message, job, &reason, after).await,
         }

@@ -61,7 +61,14 @@ impl Connection {
     }
 
     fn check_bucket(&self) -> Result<(), StoreError> {
-        match self.wait(self.client.head_bucket().bucket(&self.bucket).send()) {
+        let ask = || self.wait(self.client.head_bucket().bucket(&self.bucket).send());
+        let answer = match ask() {
+            // A refusal of HEAD has no body, so the SDK cannot see that it may be about this machine's clock, and does not try again. But it
+            // has taken note of the server's time, and signs by that from now on.
+            Err(error) if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403) => ask(),
+            answer => answer,
+        };
+        match answer {
             Ok(_) => Ok(()),
             Err(error) => {
                 let elsewhere = error.raw_response().filter(|answer| answer.status().as_u16() == 301);

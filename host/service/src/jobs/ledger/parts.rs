@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Ledger, LedgerError};
-use crate::clock::now_ms;
 use crate::jobs::record::{Parts, ProgressRecord, Record, State};
 
 /// After so long somebody looks at the windows of a job, should nobody have said that they have ended.
@@ -41,7 +40,7 @@ impl Ledger {
     /// [`LedgerError::Unknown`], [`LedgerError::Store`].
     pub fn end_wait_for_parts(&self, id: &str) -> Result<bool, LedgerError> {
         let record = self.change(id, |record| {
-            let waits = record.state == State::Queued && record.parts.is_some() && record.not_before_ms > now_ms();
+            let waits = record.state == State::Queued && record.parts.is_some() && record.not_before_ms > 0;
             if waits {
                 record.not_before_ms = 0;
             }

@@ -197,6 +197,25 @@ fn no_version_of_a_record_comes_back_where_versions_are_digests() {
 }
 
 #[test]
+fn a_job_that_waits_for_its_windows_is_free_as_soon_as_they_have_ended() {
+    let store: Arc<dyn ObjectStore> = Arc::new(Digests::default());
+    let ledger = || crate::jobs::Ledger::new(Arc::clone(&store), "ledger/", Duration::from_secs(600), 9);
+    let (mine, theirs) = (ledger(), ledger());
+    mine.submit(crate::jobs::Submission { spec: spec(), idempotency: None, fingerprint: None, id: None }).unwrap();
+    let taken = mine.claim("mine", 1, &[]).unwrap().unwrap();
+    let parts = crate::jobs::Parts { plan: "uploads/x/plan.json".into(), jobs: vec!["window".into()], announced: false };
+    mine.set_parts(&taken.id, token(&taken), &parts).unwrap();
+    let waiting = mine.wait_for_parts(&taken.id, token(&taken)).unwrap();
+    assert_eq!((waiting.state, waiting.attempts), (State::Queued, 0));
+    assert!(waiting.parts.as_ref().unwrap().announced);
+    assert!(theirs.claim("theirs", 1, &[]).unwrap().is_none(), "its windows are worked on");
+    assert!(mine.end_wait_for_parts(&taken.id).unwrap());
+    let joins = theirs.claim("theirs", 1, &[]).unwrap().expect("seen at once, also by who had looked before");
+    assert_eq!((joins.attempts, joins.parts), (1, waiting.parts));
+    assert!(!mine.end_wait_for_parts(&taken.id).unwrap(), "somebody joins");
+}
+
+#[test]
 fn equal_bytes_of_a_successor_do_not_let_a_former_owner_in() {
     let spool = tempfile::tempdir().unwrap();
     let (app, _, owner) = overtaken_in(spool.path(), Arc::new(Digests::default()));
