@@ -12,6 +12,7 @@ use halfpipe_runtime::{Limits, RuntimeError};
 use halfpipe_service::jobs::ledger::hex;
 use halfpipe_service::jobs::{Dispatcher, DispatcherConfig, sweep};
 use halfpipe_service::settings::{ApiSettings, JobSettings, Places, StoreSettings};
+use halfpipe_service::webhook::outbox;
 use halfpipe_service::{App, Config, Engines, Opened, Place, http, server};
 use halfpipe_store::{DirectoryStore, EmbeddedServer, ObjectStore, ServerCredentials};
 use tokio_util::sync::CancellationToken;
@@ -167,6 +168,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
             });
         }
         tokio::spawn(sweep::keep_clean(Arc::clone(&app)));
+        tokio::spawn(outbox::keep_telling(Arc::clone(&app)));
         let dispatcher = Dispatcher::new(
             Arc::clone(&app),
             DispatcherConfig { drain: Duration::from_secs(args.drain), ..DispatcherConfig::default() },

@@ -17,6 +17,7 @@ use anyhow::Context;
 use clap::Parser;
 use halfpipe_queue::SqsQueue;
 use halfpipe_service::jobs::{Dispatcher, DispatcherConfig, sweep};
+use halfpipe_service::webhook::outbox;
 use halfpipe_service::{App, Engines, http};
 use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -62,6 +63,7 @@ fn main() -> anyhow::Result<()> {
             "cold start"
         );
         tokio::spawn(sweep::keep_clean(Arc::clone(&app)));
+        tokio::spawn(outbox::keep_telling(Arc::clone(&app)));
         // where there is a queue, jobs are worked on by the invocations that its messages start
         if app.queue.get().is_none() {
             tokio::spawn(Dispatcher::new(Arc::clone(&app), DispatcherConfig::default(), CancellationToken::new()).run());

@@ -224,7 +224,12 @@ impl App {
     /// # Errors
     /// As [`Ledger::submit`].
     pub async fn submit(self: &Arc<Self>, submission: Submission) -> Result<(Record, bool), AppError> {
-        let submitted = self.blocking(move |app| app.ledger.submit(submission)).await?;
+        let submit = |app: &Self| {
+            let submitted = app.ledger.submit(submission)?;
+            crate::webhook::outbox::owe(app, &submitted.0)?;
+            Ok::<_, AppError>(submitted)
+        };
+        let submitted = self.blocking(submit).await?;
         self.wake.notify_one();
         Ok(submitted)
     }

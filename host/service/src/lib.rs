@@ -18,7 +18,7 @@ pub mod queue;
 pub mod server;
 pub mod settings;
 mod shelf;
-mod webhook;
+pub mod webhook;
 
 pub use app::{App, AppError};
 pub use config::Config;

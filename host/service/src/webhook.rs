@@ -2,9 +2,12 @@
 //!
 //! Signature: header `X-Halfpipe-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<body>">`, the scheme Stripe made common.
 //! The timestamp is signed so that a caught request is of no use later. Addresses are resolved here and checked one by one, and the
-//! connection goes to a checked address, so that a name cannot point elsewhere between check and use.
+//! connection goes to a checked address, so that a name cannot point elsewhere between check and use. What could not be delivered stays
+//! owed: [`outbox`].
 
-use std::net::{IpAddr, SocketAddr};
+pub mod outbox;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,10 +74,22 @@ fn is_public(address: IpAddr) -> bool {
                 || (first == 100 && (64..128).contains(&second))
                 || (first == 198 && (18..20).contains(&second)))
         }
-        IpAddr::V6(a) => match a.to_ipv4() {
-            Some(mapped) => is_public(IpAddr::V4(mapped)),
-            None => !(a.is_loopback() || a.is_unspecified() || a.is_multicast() || a.is_unique_local() || a.is_unicast_link_local()),
+        IpAddr::V6(a) => match inner(a) {
+            Some(inner) => is_public(IpAddr::V4(inner)),
+            // 2000::/3 is what is given out to the public (RFC 4291, section 2.4); 2001:db8::/32 is for documents
+            None => a.segments()[0] & 0xe000 == 0x2000 && a.segments()[..2] != [0x2001, 0x0db8],
         },
+    }
+}
+
+/// The IPv4 address that one of IPv6 leads to: mapped or compatible (RFC 4291), through NAT64 (RFC 6052) or 6to4 (RFC 3056).
+fn inner(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let octets = address.octets();
+    let four = |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
+    match address.segments() {
+        [0x0064, 0xff9b, 0, 0, 0, 0, ..] => Some(four(12)),
+        [0x2002, ..] => Some(four(2)),
+        _ => address.to_ipv4(),
     }
 }
 
@@ -109,7 +124,8 @@ fn signature(secret: &str, seconds: u64, body: &str) -> String {
     format!("t={seconds},v1={}", hex(&mac.finalize().into_bytes()))
 }
 
-/// Tells of a job's end in the background, where somebody wants to know.
+/// Tells of a job's end in the background, where somebody wants to know: five times within a minute and a half, and later as the
+/// [`outbox`] has it.
 pub async fn tell(app: &Arc<App>, record: &Record) {
     let (Some(url), Some(secret)) = (record.spec.webhook.clone(), app.config.webhook_secret.clone()) else { return };
     let body = json!({
@@ -117,14 +133,14 @@ pub async fn tell(app: &Arc<App>, record: &Record) {
         "error": record.error, "outputs": record.outputs, "finished_ms": record.finished_ms,
     })
     .to_string();
-    let (allow_private, id) = (app.config.webhook_private, record.id.clone());
+    let (allow_private, id, app) = (app.config.webhook_private, record.id.clone(), Arc::clone(app));
     tokio::spawn(async move {
         for attempt in 0..ATTEMPTS {
             tokio::time::sleep(if attempt == 0 { Duration::ZERO } else { WAIT * (1 << (attempt - 1)) }).await;
             let (url, body, secret) = (url.clone(), body.clone(), secret.clone());
             let sent = tokio::task::spawn_blocking(move || deliver(&url, &body, &secret, allow_private)).await;
             match sent {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return outbox::settle(&app, &id).await,
                 Ok(Err(error)) => tracing::warn!(job = id, attempt, %error, "the webhook was not delivered"),
                 Err(error) => tracing::warn!(job = id, attempt, %error, "the webhook's delivery was lost"),
             }
@@ -137,7 +153,9 @@ fn deliver(url: &str, body: &str, secret: &str, allow_private: bool) -> Result<(
     let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(0).proxy(None).build();
     let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Guarded { allow_private });
     let signed = signature(secret, now_ms() / 1000, body);
-    agent.post(url).header("Content-Type", "application/json").header("X-Halfpipe-Signature", signed).send(body).map(|_| ())
+    let answer = agent.post(url).header("Content-Type", "application/json").header("X-Halfpipe-Signature", signed).send(body)?;
+    // a redirect is no error to the agent, and nobody has taken the message
+    if answer.status().is_success() { Ok(()) } else { Err(ureq::Error::StatusCode(answer.status().as_u16())) }
 }
 
 #[cfg(test)]
@@ -158,10 +176,18 @@ mod tests {
             "fd00::1",
             "fe80::1",
             "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::a00:1",
+            "2002:7f00:1::",
+            "fec0::1",
+            "2001:db8::1",
+            "::",
+            "ff02::1",
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
-        for text in ["1.1.1.1", "93.184.216.34", "2606:4700::1111"] {
+        for text in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101", "2002:101:101::"] {
             assert!(is_public(text.parse().unwrap()), "{text}");
         }
     }
@@ -178,5 +204,26 @@ mod tests {
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let refused = deliver(&url, "{}", "s", false).unwrap_err().to_string();
         assert!(refused.contains("no public address"), "{refused}");
+    }
+
+    #[test]
+    fn a_redirect_is_neither_followed_nor_taken_for_a_delivery() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let receiver = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut text = Vec::new();
+            while !text.ends_with(b"{}") {
+                let mut piece = [0; 1024];
+                let n = stream.read(&mut piece).unwrap();
+                text.extend_from_slice(&piece[..n]);
+            }
+            let answer = "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let error = deliver(&url, "{}", "s", true).unwrap_err();
+        assert!(matches!(error, ureq::Error::StatusCode(302)), "{error}");
+        receiver.join().unwrap();
     }
 }

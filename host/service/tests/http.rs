@@ -110,7 +110,7 @@ impl Service {
         let outputs = [output("video", "overlay.mp4", b"0123456789"), output("poses", "poses.jsonl", POSES.as_bytes())];
         let report = json!({
             "counts": { "frames": 3, "frames_drawn": 2, "people": 2, "tracks": 1, "statuses": { "detected": 2 }, "other": {} },
-            "input": { "width": 64, "height": 48, "frame_rate": 25.0 }, "wall_seconds": 1.5, "warnings": [],
+            "input": { "width": 64, "height": 48, "frame_rate": 25.0 }, "wall_seconds": 1.5, "warnings": [], "settings": { "batch": 4 },
             "provenance": { "adapter": "none", "adapter_software": true },
         });
         self.app.ledger.complete(&id, taken.lease.unwrap().token, &outputs, &report).unwrap()
@@ -511,6 +511,7 @@ async fn a_complete_job_has_the_old_form() {
     let result = &status["result"];
     assert_eq!((&result["total_frames"], &result["resolution"], &result["fps"]), (&json!(3), &json!("64x48"), &json!(25.0)));
     assert_eq!(result["mesh_rendering_stats"]["frames_drawn"], 2);
+    assert_eq!((&result["batch_size"], &result["num_workers"]), (&json!(4), &json!(1)), "what the hints came to");
 }
 
 #[tokio::test]

@@ -207,5 +207,9 @@ pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
     let id = find(&app, id).await?.id;
     let record = app.cancel(id).await?;
     let status = if record.state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    // nobody works on a job that had not begun, so nobody else tells
+    if record.state.is_final() && record.attempts == 0 {
+        crate::webhook::tell(&app, &record).await;
+    }
     Ok((status, Json(shown(record))))
 }

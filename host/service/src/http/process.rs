@@ -63,6 +63,10 @@ pub struct Processed {
     pub fps: f64,
     /// `<width>x<height>`, pixels, upright.
     pub resolution: String,
+    /// Frames that were handed on at once.
+    pub batch_size: u64,
+    /// Copies of each model that worked: one, which takes whole batches.
+    pub num_workers: u32,
     /// Wall seconds of the work.
     pub processing_time_seconds: f64,
     /// Size of the overlay video in units of 2^20 bytes.
@@ -93,6 +97,8 @@ impl Processed {
             total_frames: counts["frames"].as_u64().unwrap_or_default(),
             fps: input["frame_rate"].as_f64().unwrap_or_default(),
             resolution: format!("{}x{}", input["width"], input["height"]),
+            batch_size: report["settings"]["batch"].as_u64().unwrap_or(u64::from(record.spec.batch)),
+            num_workers: 1,
             processing_time_seconds: processing,
             output_size_mb: video.map_or(0.0, |v| v.bytes as f64 / f64::from(1 << 20)),
             pose_detection_stats: serde_json::json!({
