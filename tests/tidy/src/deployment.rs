@@ -89,10 +89,13 @@ fn declared() -> Declared {
         if path.starts_with("host/cli/") {
             let addresses = all(&text, r#"default_value = "127\.0\.0\.1:(\d+)""#);
             declared.ports.extend(addresses.iter().filter_map(|port| port.parse::<u16>().ok()));
+            named.extend(commands(&text));
+        }
+        // settings that commands share are the service's
+        if path.starts_with("host/cli/") || path == "host/service/src/settings.rs" {
             for (name, options, flattened) in structs(&text) {
                 known.insert(name, (options, flattened));
             }
-            named.extend(commands(&text));
         }
     }
     for (command, arguments) in named {
@@ -161,7 +164,9 @@ fn unknown(path: &str, text: &str, declared: &Declared) -> Vec<String> {
     }
     let addresses = all(text, r"(?:127\.0\.0\.1:\d+|\$server|\$worker|\$API)(/[\w/{}.-]*)");
     let probes = all(text, r#"(?:path: |prometheus\.io/path: )(/[\w/{}.-]+)"#);
-    for address in addresses.into_iter().chain(probes).filter(|address| !served(&general(address), &declared.paths)) {
+    // a patch of a manifest names a place in it, not one that is served
+    let named = addresses.into_iter().chain(probes).filter(|address| !address.starts_with("/spec/"));
+    for address in named.filter(|address| !served(&general(address), &declared.paths)) {
         complain(format!("{address} is not served"));
     }
     found
