@@ -61,13 +61,13 @@ impl Connection {
     }
 
     fn check_bucket(&self) -> Result<(), StoreError> {
-        let ask = || self.wait(self.client.head_bucket().bucket(&self.bucket).send());
-        let answer = match ask() {
-            // A refusal of HEAD has no body, so the SDK cannot see that it may be about this machine's clock, and does not try again. But it
-            // has taken note of the server's time, and signs by that from now on.
-            Err(error) if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403) => ask(),
-            answer => answer,
-        };
+        let request = self.client.head_bucket().bucket(&self.bucket);
+        let mut answer = self.wait(request.clone().send());
+        // A refusal of HEAD has no body, so the SDK cannot see that it may be about this machine's clock, and does not try again. But it has
+        // taken note of the server's time, and signs by that from now on.
+        if answer.as_ref().is_err_and(|error| error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403)) {
+            answer = self.wait(request.send());
+        }
         match answer {
             Ok(_) => Ok(()),
             Err(error) => {
