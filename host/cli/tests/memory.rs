@@ -9,9 +9,9 @@ use halfpipe_testkit::{clips, places};
 
 /// How often the longer clip repeats the shorter one, which has 300 frames.
 const REPEATS: u64 = 5;
-/// Most that the longer clip may need of what the shorter one needs: repeated runs of one clip differ by 2 % at most. A frame may leave
-/// 10 KB behind, which is a third of the picture.
-const MOST: f64 = 1.05;
+/// Most that the longer clip may need of what the shorter one needs: repeated runs of one clip differ by 6 %. So a frame may leave 20 KB
+/// behind, which is less than its picture; smaller leaks show in `allocations.rs`.
+const MOST: f64 = 1.1;
 
 #[test]
 fn a_clip_five_times_as_long_needs_no_more() {
