@@ -31,23 +31,23 @@ fn run(args: &[&str], out: &Path) {
     assert!(done.status.success(), "ffmpeg {args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Where the output of these arguments is kept. None where they read a file that a test wrote: another test's may have the same name.
+/// Where the output of these arguments is kept. None where they read a file that a test wrote: it is not read a second time.
 fn kept(args: &[&str], out: &Path) -> Option<PathBuf> {
     let mut of = DefaultHasher::new();
-    args.hash(&mut of);
-    // the program and whole clips may be exchanged; filters have no file
-    let mut read = vec![std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("ffmpeg")).find(|file| file.is_file())?];
-    for (i, _) in args.iter().enumerate().filter(|(_, arg)| **arg == "-i") {
-        if !args[..i].ends_with(&["-f", "lavfi"]) {
-            read.push(PathBuf::from(args.get(i + 1)?));
+    let program = std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("ffmpeg")).find(|file| file.is_file())?;
+    let about = program.metadata().ok()?;
+    (about.len(), about.modified().ok()?).hash(&mut of);
+    for (i, arg) in args.iter().enumerate() {
+        let file = Path::new(arg);
+        // filters have no file; a clip counts by what is in it, since another clone has it elsewhere
+        if args[..i].ends_with(&["-i"]) && !args[..i].ends_with(&["-f", "lavfi", "-i"]) {
+            if !file.is_absolute() || file.starts_with(std::env::temp_dir()) {
+                return None;
+            }
+            std::fs::read(file).ok()?.hash(&mut of);
+        } else {
+            arg.hash(&mut of);
         }
-    }
-    for file in read {
-        if !file.is_absolute() || file.starts_with(std::env::temp_dir()) {
-            return None;
-        }
-        let about = file.metadata().ok()?;
-        (about.len(), about.modified().ok()?).hash(&mut of);
     }
     let name = format!("{:016x}.{}", of.finish(), out.extension()?.to_str()?);
     Some(crate::places::profile_dir().join("../clips").join(name))
