@@ -74,7 +74,7 @@ fn embedded_server_keeps_the_promises() {
 
 #[test]
 fn moto_keeps_the_promises() {
-    let moto = Moto::start();
+    let moto = Moto::start_one_by_one();
     moto.make_bucket("videos");
     let config = S3Config::new("videos", "below/here").at_endpoint(moto.endpoint()).with_credentials("any", "any");
     conformance::run(&S3Store::connect(config).unwrap());

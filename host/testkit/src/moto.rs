@@ -55,7 +55,21 @@ impl Moto {
     /// If it is not there, or does not start.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(Command::new(Self::program()), None)
+    }
+
+    /// As [`Moto::start`], but requests are answered one after the other: moto compares the condition of a put and puts in two steps, and
+    /// two requests at once may both find it to hold. Requests that wait for messages hold up all others.
+    ///
+    /// # Panics
+    /// As [`Moto::start`].
+    #[must_use]
+    pub fn start_one_by_one() -> Self {
+        const SERVE: &str =
+            "import moto.server as s; run = s.run_simple; s.run_simple = lambda *a, **k: run(*a, **{**k, 'threaded': False}); s.main()";
+        let mut command = Command::new(Self::python());
+        command.args(["-c", SERVE]);
+        Self::start_with(command, None)
     }
 
     /// As [`Moto::start`], over TLS.
@@ -64,14 +78,13 @@ impl Moto {
     /// As [`Moto::start`].
     #[must_use]
     pub fn start_tls(certificate: &Certificate) -> Self {
-        Self::start_with(Some(certificate))
+        Self::start_with(Command::new(Self::program()), Some(certificate))
     }
 
-    fn start_with(certificate: Option<&Certificate>) -> Self {
-        let program = Self::program();
+    fn start_with(mut command: Command, certificate: Option<&Certificate>) -> Self {
         // the port is free until moto takes it a moment later; moto tells nobody which one it chose
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new(program)
+        let child = command
             .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
             .args(certificate.iter().flat_map(|c| [Path::new("-c"), &c.server, Path::new("-k"), &c.key]))
             .stdin(Stdio::null())
