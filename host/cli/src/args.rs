@@ -81,15 +81,9 @@ pub struct Devices {
     pub threads: Option<u16>,
 }
 
-/// `halfpipe run`.
+/// What is written beside a video: poses, motion and the report.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = RUN_EXAMPLES)]
-pub struct RunArgs {
-    /// The video: any container and codec ffmpeg reads
-    pub input: PathBuf,
-    /// The overlay video (.mp4, .mov or .mkv): H.264, the input's rate, timestamps and sound
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+pub struct DataArgs {
     /// Poses, one JSON line a frame
     #[arg(long, value_name = "FILE")]
     pub poses: Option<PathBuf>,
@@ -105,12 +99,26 @@ pub struct RunArgs {
     /// Print the report as JSON on stdout, and nothing else there
     #[arg(long)]
     pub json: bool,
-    /// No progress
-    #[arg(short, long)]
-    pub quiet: bool,
     /// Replace output files that exist
     #[arg(short = 'y', long)]
     pub overwrite: bool,
+}
+
+/// `halfpipe run`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    /// The video: any container and codec ffmpeg reads
+    pub input: PathBuf,
+    /// The overlay video (.mp4, .mov or .mkv): H.264, the input's rate, timestamps and sound
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What is written beside the video
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// No progress
+    #[arg(short, long)]
+    pub quiet: bool,
 
     /// The pipeline: a name in the guests' folder, or a .wasm file
     #[arg(long, env = "HALFPIPE_PIPELINE", default_value = "overlay", value_name = "NAME|FILE")]

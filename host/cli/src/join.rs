@@ -12,6 +12,7 @@ use halfpipe_runtime::RuntimeError;
 use halfpipe_runtime::motion::{MotionFiles, export_files};
 use halfpipe_service::settings::Places;
 
+use crate::args::DataArgs;
 use crate::signals;
 use crate::split::{fault, refuse_to_replace};
 
@@ -38,24 +39,9 @@ pub struct JoinArgs {
     /// The video (.mp4, .mov or .mkv), with the sound of the one that was split
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Poses, one JSON line a frame
-    #[arg(long, value_name = "FILE")]
-    pub poses: Option<PathBuf>,
-    /// Skinned, animated glTF
-    #[arg(long, value_name = "FILE")]
-    pub glb: Option<PathBuf>,
-    /// Biovision motion of the longest track; further tracks beside it
-    #[arg(long, value_name = "FILE")]
-    pub bvh: Option<PathBuf>,
-    /// The report as a JSON file
-    #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
-    /// Print the report as JSON on stdout, and nothing else there
-    #[arg(long)]
-    pub json: bool,
-    /// Replace output files that exist
-    #[arg(short = 'y', long)]
-    pub overwrite: bool,
+    /// What is written beside the video
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Where things are
     #[command(flatten)]
     pub places: Places,
@@ -63,13 +49,13 @@ pub struct JoinArgs {
 
 /// Joins and prints the report.
 pub fn join(args: &JoinArgs) -> anyhow::Result<()> {
-    let outputs = [&args.output, &args.poses, &args.glb, &args.bvh];
+    let outputs = [&args.output, &args.data.poses, &args.data.glb, &args.data.bvh];
     if outputs.iter().all(|o| o.is_none()) {
         let message = "nothing to write; give -o FILE, --poses FILE, --glb FILE or --bvh FILE".to_owned();
         return Err(RuntimeError::BadInput(message).into());
     }
-    for output in outputs.into_iter().chain([&args.report]).flatten() {
-        refuse_to_replace(output, args.overwrite)?;
+    for output in outputs.into_iter().chain([&args.data.report]).flatten() {
+        refuse_to_replace(output, args.data.overwrite)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("cannot start the async runtime")?;
@@ -86,7 +72,7 @@ pub fn join(args: &JoinArgs) -> anyhow::Result<()> {
         let done = tokio::task::spawn_blocking(move || work_on(&work, signal)).await.context("the join broke down")?;
         if asked.load(Ordering::Acquire) && done.is_err() { Err(RuntimeError::Cancelled.into()) } else { done }
     })?;
-    if args.json {
+    if args.data.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print!("{}", text(&report));
@@ -101,22 +87,22 @@ fn work_on(args: &JoinArgs, signal: halfpipe_media::StopSignal) -> anyhow::Resul
         None => find_source(&plan.source.path, &args.plan),
     };
     let tools = Tools::find().map_err(RuntimeError::from)?;
-    let motion = args.glb.is_some() || args.bvh.is_some();
+    let motion = args.data.glb.is_some() || args.data.bvh.is_some();
     // motion files are made from the poses, wanted or not
     let scratch =
-        (motion && args.poses.is_none()).then(tempfile::NamedTempFile::new).transpose().context("cannot make a temporary file")?;
-    let poses = args.poses.as_deref().or(scratch.as_ref().map(tempfile::NamedTempFile::path));
+        (motion && args.data.poses.is_none()).then(tempfile::NamedTempFile::new).transpose().context("cannot make a temporary file")?;
+    let poses = args.data.poses.as_deref().or(scratch.as_ref().map(tempfile::NamedTempFile::path));
     let request =
         Request { plan: &plan, plan_path: &args.plan, source: &source, folder: &args.parts, video: args.output.as_deref(), poses };
     let report = halfpipe_join::join(&tools, &request, signal).map_err(fault)?;
     if let Some(poses) = poses.filter(|_| motion) {
-        let files = MotionFiles { glb: args.glb.as_deref(), bvh: args.bvh.as_deref() };
+        let files = MotionFiles { glb: args.data.glb.as_deref(), bvh: args.data.bvh.as_deref() };
         let warnings = export_files(&args.places.catalog()?, &args.places.models_dir()?, poses, files)?;
         for warning in warnings {
             tracing::warn!("{}", warning.message);
         }
     }
-    if let Some(path) = &args.report {
+    if let Some(path) = &args.data.report {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }

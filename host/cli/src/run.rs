@@ -16,7 +16,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
     check_outputs(&args)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
-    let bar = Bar::new(args.quiet || args.json);
+    let bar = Bar::new(args.quiet || args.data.json);
     let cancel = CancelToken::default();
     let report = runtime.block_on(async {
         let token = cancel.clone();
@@ -25,7 +25,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
     });
     bar.clear();
     let report = report?;
-    if args.json {
+    if args.data.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print!("{}", summary::text(&report));
@@ -50,10 +50,10 @@ async fn work(args: &RunArgs, bar: &Bar, cancel: &CancelToken) -> anyhow::Result
         input: args.input.clone(),
         outputs: Outputs {
             video: args.output.clone(),
-            poses: args.poses.clone(),
-            glb: args.glb.clone(),
-            bvh: args.bvh.clone(),
-            report: args.report.clone(),
+            poses: args.data.poses.clone(),
+            glb: args.data.glb.clone(),
+            bvh: args.data.bvh.clone(),
+            report: args.data.report.clone(),
         },
         options: Value::Object(options(args)),
         batch: args.batch,
@@ -106,7 +106,7 @@ fn options(args: &RunArgs) -> Map<String, Value> {
 
 /// Refuses to replace files unasked, before any work is done.
 fn check_outputs(args: &RunArgs) -> anyhow::Result<()> {
-    let outputs = [&args.output, &args.poses, &args.glb, &args.bvh, &args.report];
+    let outputs = [&args.output, &args.data.poses, &args.data.glb, &args.data.bvh, &args.data.report];
     if outputs.iter().all(|o| o.is_none()) {
         let message = "nothing to write; give -o FILE, --poses FILE, --glb FILE or --bvh FILE".to_owned();
         return Err(RuntimeError::BadInput(message).into());
@@ -115,7 +115,7 @@ fn check_outputs(args: &RunArgs) -> anyhow::Result<()> {
     for output in outputs.into_iter().flatten() {
         let same = input.is_some() && std::fs::canonicalize(output).ok() == input;
         // the runtime has a better sentence for an output that is the input, or a folder
-        if !args.overwrite && !same && output.is_file() {
+        if !args.data.overwrite && !same && output.is_file() {
             return Err(RuntimeError::BadInput(format!("{} exists; give -y to replace it, or another name", output.display())).into());
         }
     }
