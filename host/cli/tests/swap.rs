@@ -91,7 +91,10 @@ fn a_component_is_replaced_while_its_job_runs() {
     let component = guests.join("hmr2.wasm");
     let before = sha256(&component);
     let clip = short(&desk);
-    let running = submit(&server, &clips::first_frames("tfjs_pose_squats.mp4", 40, &desk.path("longer.mp4")), "hmr2");
+    // twice the whole clip: progress is on the record a second after the start, and the job must not be over by then
+    let squats = places::clip("tfjs_pose_squats.mp4");
+    let longer = clips::ffmpeg(&["-stream_loop", "1", "-i", text(&squats), "-c", "copy"], &desk.path("longer.mp4"));
+    let running = submit(&server, &longer, "hmr2");
     let beside = submit(&server, &clip, "overlay");
     // frames that are done were done by the component that is loaded now
     while server.until(&running, &["processing", "complete"])["progress"]["frames_done"].as_u64().is_none_or(|done| done == 0) {
