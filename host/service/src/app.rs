@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::Config;
 use crate::engines::Engines;
 use crate::http::uploads::Presign;
+use crate::jobs::live::Live;
 use crate::jobs::{Ledger, LedgerError, Record, Spec, Submission};
 use crate::queue::{BackOff, job_message};
 use crate::shelf::{PlannerShelf, Shelf};
@@ -65,6 +66,8 @@ pub struct App {
     results: OnceLock<Arc<dyn ObjectStore>>,
     /// Changes whenever a client of this process asks a job to stop.
     pub(crate) cancels: watch::Sender<u64>,
+    /// How far the jobs of this process are.
+    pub(crate) live: Live,
     /// What is known of jobs.
     pub ledger: Ledger,
     /// The engines.
@@ -98,6 +101,7 @@ impl App {
             store,
             results: OnceLock::new(),
             cancels: watch::Sender::new(0),
+            live: Live::default(),
             ledger,
             engines,
             shelf,
@@ -106,6 +110,16 @@ impl App {
             queue: OnceLock::new(),
             planner: PlannerShelf::default(),
         }))
+    }
+
+    /// What is known of a job, with its progress of this moment where this process works on it. Blocks.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where there is no such job, or the store does not answer.
+    pub fn look(&self, id: &str) -> Result<Record, LedgerError> {
+        let mut record = self.ledger.get(id)?;
+        self.live.bring_up_to_date(&mut record);
+        Ok(record)
     }
 
     /// Lets clients upload straight to the store by addresses that it signs. The first signer stays.

@@ -42,7 +42,7 @@ pub(super) async fn find(app: &Arc<App>, id: String) -> Result<Record, ApiError>
         let message = format!("there is no job {given:?}; ask GET /jobs for those there are");
         return Err(ApiError::new(StatusCode::NOT_FOUND, "job_unknown", message));
     }
-    Ok(app.blocking(move |app| app.ledger.get(&id)).await?)
+    Ok(app.blocking(move |app| app.look(&id)).await?)
 }
 
 /// A job, in the form that former clients know.

@@ -48,7 +48,7 @@ impl Watch {
             }
             tokio::time::sleep(LOOK).await;
             let id = self.record.id.clone();
-            match self.app.blocking(move |app| app.ledger.get(&id)).await {
+            match self.app.blocking(move |app| app.look(&id)).await {
                 Ok(record) => (self.record, failures) = (record, 0),
                 Err(error) if failures < MOST_FAILURES => {
                     failures += 1;

@@ -3,6 +3,7 @@
 mod batches;
 pub mod dispatcher;
 pub mod ledger;
+pub(crate) mod live;
 pub mod record;
 pub mod sweep;
 pub(crate) mod windows;

@@ -15,6 +15,7 @@ use tracing::{Instrument, Span};
 use crate::app::{App, AppError};
 use crate::jobs::batches::Batches;
 use crate::jobs::ledger::LedgerError;
+use crate::jobs::live::LiveProgress;
 use crate::jobs::record::{JobError, Output, ProgressRecord, Record, State};
 use crate::jobs::windows::{self, Shared};
 
@@ -73,7 +74,7 @@ enum Attempted {
 pub(super) struct Pulse {
     pub(super) cancel: CancelToken,
     stopped: AtomicU8,
-    progress: Mutex<ProgressRecord>,
+    progress: LiveProgress,
     running_since: Mutex<Option<Instant>>,
     batches: Mutex<Batches>,
 }
@@ -83,7 +84,7 @@ impl Pulse {
         Self {
             cancel: CancelToken::default(),
             stopped: AtomicU8::new(Stopped::No as u8),
-            progress: Mutex::new(ProgressRecord { stage: "fetching".into(), ..ProgressRecord::default() }),
+            progress: Arc::new(Mutex::new(ProgressRecord { stage: "fetching".into(), ..ProgressRecord::default() })),
             running_since: Mutex::new(None),
             batches: Mutex::new(Batches::new(job)),
         }
@@ -159,6 +160,7 @@ pub async fn work(
     let Some(token) = record.lease.as_ref().map(|l| l.token) else { return Ok(()) };
     let span = tracing::info_span!("job", job = record.id, attempt = record.attempts, lease = token, pipeline = record.spec.pipeline);
     let pulse = Arc::new(Pulse::new(span.clone()));
+    app.live.begin(&record.id, token, &pulse.progress);
     run(app, record, token, pulse, leaving, ends).instrument(span).await
 }
 
