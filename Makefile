@@ -48,6 +48,9 @@ GUEST_ENV = export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS='$(GUEST_RUSTFLAGS)'; en
 HOST := --workspace $(addprefix --exclude ,halfpipe-bindings $(GUEST_PACKAGES))
 PRODUCT := $(HOST) --exclude halfpipe-tidy
 
+# Tests wait for child processes and servers part of the time: half as many again as there are cores keep them busy.
+export NEXTEST_TEST_THREADS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
+
 # nextest where it is installed, plain `cargo test` elsewhere: both run the same tests.
 ifneq ($(shell command -v cargo-nextest),)
 TEST := $(CARGO) nextest run $(LOCKED) --release $(if $(CI),--profile ci)
