@@ -48,7 +48,7 @@ pub struct EncodeOptions {
     pub window: Option<Window>,
     /// x264 constant rate factor, 0 (lossless) to 51 (worst).
     pub quality: u8,
-    /// x264 preset, `ultrafast` to `veryslow`. The two fastest get x264's macroblock tree back, see [`encode_args`].
+    /// x264 preset, `ultrafast` to `veryslow`. The two fastest get x264's macroblock tree back, see `encode_args`.
     pub preset: String,
     /// Encoder threads; 0 leaves the number to ffmpeg.
     pub threads: u32,

@@ -16,7 +16,7 @@ pub use library::{OrtLibrary, ProviderInfo};
 use pair::Pair;
 use session::OrtModel;
 
-/// A network up to this size is kept twice.
+/// A network up to this size gets two more sessions.
 const MOST_PAIRED_BYTES: usize = 64 << 20;
 
 /// What an [`OrtEngine`] is made of.
@@ -87,13 +87,13 @@ impl Engine for OrtEngine {
         let size = bytes.len() + data.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
         let (library, device, threads) = (self.library, self.device, self.info.intra_threads);
         let pair = threads >= 2 && !device.is_gpu() && size <= MOST_PAIRED_BYTES;
-        let first = OrtModel::new(library, device, if pair { threads - threads / 2 } else { threads }, name, &bytes, &data)?;
-        session::check_against_catalog(entry, first.ports())?;
+        let whole = OrtModel::new(library, device, threads, name, &bytes, &data)?;
+        session::check_against_catalog(entry, whole.ports())?;
         if !pair {
-            return Ok(Box::new(first));
+            return Ok(Box::new(whole));
         }
         let own = name.to_owned();
-        let second = move || OrtModel::new(library, device, threads / 2, &own, &bytes, &data);
-        Ok(Box::new(Pair::new(name, first, second)))
+        let half = move |threads| OrtModel::new(library, device, threads, &own, &bytes, &data);
+        Ok(Box::new(Pair::new(name, whole, move || Ok([half(threads - threads / 2)?, half(threads / 2)?]))))
     }
 }
