@@ -290,6 +290,32 @@ impl Read for Pattern {
     }
 }
 
+/// Of several writers that all have sent parts of one new object when the first of them commits, exactly one makes it.
+///
+/// Not in [`run`]: moto compares and puts in two steps, so there two may win.
+///
+/// # Panics
+/// Where another number of them does, or one fails for another reason.
+pub fn racing_creates_in_parts(store: &dyn ObjectStore) {
+    const RACERS: usize = 4;
+    let (key, start) = (key("conformance/large"), Barrier::new(RACERS));
+    let racer = || {
+        let mut writer = ok(store.create(&key, PutMode::Create), "create");
+        ok(writer.write_all(&vec![1; 9 << 20]), "writing");
+        start.wait();
+        writer.commit()
+    };
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let racers: Vec<_> = (0..RACERS).map(|_| scope.spawn(racer)).collect();
+        racers.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error}");
+    }
+    ok(store.delete(&key), "delete");
+}
+
 /// Runs `work` on many threads that start together; results in the order of their numbers.
 fn race<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(RACERS);

@@ -4,8 +4,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use halfpipe_store::{
@@ -94,22 +94,7 @@ fn keys_are_relative_to_the_prefix() {
 #[test]
 fn of_racing_creates_in_parts_one_wins() {
     let served = Served::start();
-    let store = served.store("");
-    let start = Barrier::new(4);
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let racer = || {
-            let mut writer = store.create(&key("large"), PutMode::Create).unwrap();
-            writer.write_all(&vec![1; 9 * MIB]).unwrap();
-            start.wait();
-            writer.commit()
-        };
-        let racers: Vec<_> = (0..4).map(|_| scope.spawn(racer)).collect();
-        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
-    });
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    for error in outcomes.into_iter().filter_map(Result::err) {
-        assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error}");
-    }
+    conformance::racing_creates_in_parts(&served.store(""));
     assert_eq!(served.uploads(), Vec::<String>::new(), "losers clean up");
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Pair {
 /// The sessions for halves, which are made when a batch first needs them: many jobs have one person at a time.
 enum Halves {
     Unmade(Make),
-    Made([OrtModel; 2]),
+    Made(Box<[OrtModel; 2]>),
     /// They could not be made, which was told then.
     Missing,
 }
@@ -40,7 +40,7 @@ impl Halves {
             && let Self::Unmade(make) = std::mem::replace(self, Self::Missing)
         {
             match make() {
-                Ok(halves) => *self = Self::Made(halves),
+                Ok(halves) => *self = Self::Made(Box::new(halves)),
                 // the session on all threads can do everything alone
                 Err(error) => tracing::warn!(model = name, %error, "goes on with one session"),
             }

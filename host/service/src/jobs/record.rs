@@ -325,3 +325,25 @@ impl Record {
         self.outputs.iter().find(|o| o.role == role)
     }
 }
+
+#[cfg(test)]
+impl Spec {
+    /// A job of tests: the default pipeline on `input`, which is not its own, with results under `output_prefix`.
+    pub(crate) fn sample(input: &str, output_prefix: &str) -> Self {
+        Self {
+            pipeline: "overlay".into(),
+            input: input.into(),
+            input_etag: None,
+            input_owned: false,
+            output_prefix: output_prefix.into(),
+            options: serde_json::Map::new(),
+            batch: 8,
+            outputs: Wanted::default(),
+            metadata: std::collections::BTreeMap::new(),
+            webhook: None,
+            window: None,
+            split: None,
+            part_of: None,
+        }
+    }
+}

@@ -98,7 +98,7 @@ mod tests {
     use halfpipe_store::{MemoryStore, PutMode};
 
     use super::*;
-    use crate::jobs::{Spec, Submission, Wanted};
+    use crate::jobs::{Spec, Submission};
 
     fn put(app: &App, key: &str) -> Key {
         let key = Key::new(key).unwrap();
@@ -107,21 +107,7 @@ mod tests {
     }
 
     fn job_on(app: &App, id: &str, input: &Key) {
-        let spec = Spec {
-            pipeline: "overlay".into(),
-            input: input.to_string(),
-            input_etag: None,
-            input_owned: true,
-            output_prefix: format!("results/{id}/"),
-            options: serde_json::Map::new(),
-            batch: 8,
-            window: None,
-            split: None,
-            part_of: None,
-            outputs: Wanted::default(),
-            metadata: std::collections::BTreeMap::new(),
-            webhook: None,
-        };
+        let spec = Spec { input_owned: true, ..Spec::sample(input.as_str(), &format!("results/{id}/")) };
         let submission = Submission { spec, idempotency: None, fingerprint: None, id: Some(id.into()) };
         app.ledger.submit(submission).unwrap();
     }

@@ -121,14 +121,13 @@ async fn take(app: &Arc<App>, found: ObjectMeta, now: SystemTime) -> Result<Opti
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use halfpipe_store::MemoryStore;
 
     use super::*;
-    use crate::jobs::{Spec, Submission, Wanted};
+    use crate::jobs::{Spec, Submission};
     use crate::{Config, Engines};
 
     fn marks(app: &App) -> usize {
@@ -143,21 +142,8 @@ mod tests {
         config.webhook_private = true;
         let app = App::new(config, Arc::new(MemoryStore::new()), Engines::absent("a test")).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let spec = Spec {
-            pipeline: "overlay".into(),
-            input: "incoming/a.mp4".into(),
-            input_etag: None,
-            input_owned: false,
-            output_prefix: "results/a/".into(),
-            options: serde_json::Map::new(),
-            batch: 8,
-            window: None,
-            split: None,
-            part_of: None,
-            outputs: Wanted::default(),
-            metadata: BTreeMap::new(),
-            webhook: Some(format!("http://{}/done", listener.local_addr().unwrap())),
-        };
+        let webhook = Some(format!("http://{}/done", listener.local_addr().unwrap()));
+        let spec = Spec { webhook, ..Spec::sample("incoming/a.mp4", "results/a/") };
         let submission = Submission { spec, idempotency: None, fingerprint: None, id: None };
         let id = app.submit(submission).await.unwrap().0.id;
         let later = |seconds: u64| SystemTime::now() + Duration::from_secs(seconds);

@@ -9,10 +9,9 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Barrier;
 use std::time::Duration;
 
-use halfpipe_store::{Key, ObjectStore, PutMode, S3Config, S3Store, StoreError, UploadedPart, conformance};
+use halfpipe_store::{Key, ObjectStore, PutMode, S3Config, S3Store, UploadedPart, conformance};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -119,22 +118,7 @@ fn forty_mebibytes_go_in_parts_and_come_back() {
 #[test]
 fn of_racing_creates_in_parts_one_wins() {
     let served = Served::start();
-    let store = served.store("");
-    let start = Barrier::new(4);
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let racer = || {
-            let mut writer = store.create(&key("large"), PutMode::Create).unwrap();
-            writer.write_all(&vec![1; 9 * MIB]).unwrap();
-            start.wait();
-            writer.commit()
-        };
-        let racers: Vec<_> = (0..4).map(|_| scope.spawn(racer)).collect();
-        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
-    });
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    for error in outcomes.into_iter().filter_map(Result::err) {
-        assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error}");
-    }
+    conformance::racing_creates_in_parts(&served.store(""));
     assert_eq!(served.parts(), 0, "losers clean up");
 }
 

@@ -101,21 +101,7 @@ fn overtaken(spool: &Path) -> (Arc<App>, Record, Record) {
 }
 
 fn spec() -> crate::jobs::Spec {
-    crate::jobs::Spec {
-        pipeline: "overlay".into(),
-        input: "incoming/a.mp4".into(),
-        input_etag: None,
-        input_owned: false,
-        output_prefix: "results/a/".into(),
-        options: serde_json::Map::new(),
-        batch: 1,
-        outputs: crate::jobs::Wanted::default(),
-        metadata: std::collections::BTreeMap::new(),
-        webhook: None,
-        window: None,
-        split: None,
-        part_of: None,
-    }
+    crate::jobs::Spec::sample("incoming/a.mp4", "results/a/")
 }
 
 fn overtaken_in(spool: &Path, store: Arc<dyn ObjectStore>) -> (Arc<App>, Record, Record) {
