@@ -4,7 +4,8 @@ each Batch job as a process that does what the container would: infra/docker/lon
     python run_states.py VIDEO WINDOWS RESULTS [--lose K]
 
 RESULTS is a folder that the results are copied to. With --lose the job of window K is killed the first time, as when its machine is taken
-away. Waits between two attempts are left out. Needs moto with its server (infra/local/moto.sh), rclone and jq. Prints one line of JSON.
+away, once the others have ended. Waits between two attempts are left out. Needs moto with its server (infra/local/moto.sh), rclone and jq.
+Prints one line of JSON.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_batch
+from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackEndpoint, CallbackPoolManager
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUCKET, PREFIX, REGION = "videos", "halfpipe", "us-east-1"
@@ -46,7 +48,7 @@ class Batch:
             **{name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"}, "LONG_VIDEO_STORE": f"{BUCKET}/{PREFIX}", "LONG_VIDEO_ENDPOINT": endpoint,
             "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": REGION,
         }
-        self.lose = lose
+        self.lose, self.lost = lose, None
         self.processes: dict[str, subprocess.Popen] = {}
         self.commands: list[str] = []
         self.lock = threading.Lock()
@@ -66,17 +68,36 @@ class Batch:
             self.processes[job] = process
             self.commands.append(" ".join([*arguments, asked.get("LONG_VIDEO_WINDOW", "")]).strip())
             if self.lose is not None and asked.get("LONG_VIDEO_WINDOW") == self.lose:
-                self.lose = None
-                os.killpg(process.pid, signal.SIGKILL)
+                self.lose, self.lost = None, job
+                os.killpg(process.pid, signal.SIGSTOP)
         return {"JobId": job, "JobName": parameters["jobName"]}
 
+    def end(self) -> None:
+        """Ends what still runs: without its bucket it would try for minutes."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
     def describe_jobs(self, jobs: list[str]) -> dict:
-        """Whether they have ended, and how."""
+        """Whether they have ended, and how. The job to lose stands still until it is the last, so that its next attempt is what all wait for."""
+        with self.lock:
+            if self.lost in jobs and all(process.poll() is not None for job, process in self.processes.items() if job != self.lost):
+                os.killpg(self.processes[self.lost].pid, signal.SIGKILL)
+                self.lost = None
+
         def status(job: str) -> str:
             code = self.processes[job].poll()
             return "RUNNING" if code is None else "SUCCEEDED" if code == 0 else "FAILED"
 
         return {"jobs": [{"JobId": job, "status": status(job)} for job in jobs]}
+
+
+def endpoint_of_attempt(pool: CallbackPoolManager, token: str) -> CallbackEndpoint:
+    """An endpoint for each attempt at a state. moto has one for all of them, which the end of the first interrupts: the next one, waiting there
+    as well, takes that for a time-out of its own, and goes on while its job runs."""
+    endpoint = pool._pool[token] = CallbackEndpoint(token)
+    return endpoint
 
 
 def definition() -> str:
@@ -105,6 +126,7 @@ def main() -> int:
     batch = Batch(endpoint, arguments.lose)
     other_clients = state_task_service_batch.boto_client_for
     state_task_service_batch.boto_client_for = lambda *, service, **rest: batch if service == "batch" else other_clients(service=service, **rest)
+    CallbackPoolManager.get = endpoint_of_attempt
     retrier_decl.time = types.SimpleNamespace(sleep=lambda _: None)
 
     def client(service: str):
@@ -118,8 +140,11 @@ def main() -> int:
     machine = states.create_state_machine(name="long", definition=definition(), roleArn="arn:aws:iam::123456789012:role/states")
     given = json.dumps({"input": "incoming/long.mp4", "windows": arguments.windows})
     execution = states.start_execution(stateMachineArn=machine["stateMachineArn"], name="one", input=given)["executionArn"]
-    while (told := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
-        time.sleep(0.2)
+    try:
+        while (told := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+            time.sleep(0.2)
+    finally:
+        batch.end()
     keys = [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
     arguments.results.mkdir(parents=True, exist_ok=True)
     for key in keys:
