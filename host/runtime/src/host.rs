@@ -69,17 +69,24 @@ impl Host {
     /// # Errors
     /// What is missing and what to do about it: ffmpeg, the ONNX Runtime library, the device, an adapter.
     pub fn start(config: HostConfig) -> Result<Self, RuntimeError> {
-        let sandbox = Sandbox::new(&config.limits, config.precompiled)?;
-        let tools = Tools::find()?;
-        let draw = DrawLane::start(LaneConfig { adapter: config.adapter, ..LaneConfig::default() })?;
-        let nn = NnLane::start(NnConfig {
+        let nn = NnConfig {
             library: config.ort_library,
             device: config.device,
             intra_threads: config.intra_threads,
             catalog: Arc::clone(&config.catalog),
             models_dir: config.models_dir.clone(),
             clock: StageClock::default(),
-        })?;
+        };
+        let draw = LaneConfig { adapter: config.adapter, ..LaneConfig::default() };
+        // each waits mostly for other programs, drivers and files; all have ended when this returns, also where one fails
+        let (sandbox, tools, draw, nn) = std::thread::scope(|scope| {
+            let tools = scope.spawn(Tools::find);
+            let draw = scope.spawn(|| DrawLane::start(draw));
+            let nn = scope.spawn(|| NnLane::start(nn));
+            let sandbox = Sandbox::new(&config.limits, config.precompiled);
+            (sandbox, joined(tools), joined(draw), joined(nn))
+        });
+        let (sandbox, tools, draw, nn) = (sandbox?, tools?, draw?, nn?);
         let shared = Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Arc::default() };
         Ok(Self { sandbox, shared: Arc::new(shared), limits: config.limits })
     }
@@ -129,6 +136,11 @@ impl Host {
     pub async fn load_guest(&self, path: &Path) -> Result<Arc<Guest>, RuntimeError> {
         Guest::load(&self.sandbox, &self.limits, path).await
     }
+}
+
+/// What a thread gives; its panic goes on here.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Finds a guest by the path of a .wasm file, or by name in `dir`.

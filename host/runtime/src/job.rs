@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Size, StageClock};
-use halfpipe_media::{Expect, ExpectedTimes, VideoInfo, Window};
+use halfpipe_media::{DecodeOptions, Expect, ExpectedTimes, FfmpegSource, FrameSource as _, Window};
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -21,6 +22,7 @@ use crate::error::{FaultKind, RuntimeError};
 use crate::grants::{self, Grants, Staged, role};
 use crate::guest::{Guest, hex};
 use crate::host::Host;
+use crate::interfaces::objects;
 use crate::limits::Limits;
 use crate::motion::{self, MotionFiles};
 use crate::progress::{Progress, Stage};
@@ -116,7 +118,7 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         quality: None,
         preset: None,
         picture_bytes: 0,
-        probed: None,
+        ready: None,
         input: None,
         frames_read: 0,
         pts: Vec::new(),
@@ -256,16 +258,13 @@ impl Host {
         let guest = &job.guest;
         options::check(&guest.description.options_schema, &job.options)
             .map_err(|message| RuntimeError::Options { guest: guest.description.name.clone(), message })?;
-        // the input's faults are told before models are loaded
-        let probed = halfpipe_media::probe(&self.shared.tools, &job.input)?;
+        let stages = StageClock::default();
+        let (ready, needs) = self.prepare(&job, &stages).await?;
         let grants = job.grants()?;
-        (job.progress)(Progress { stage: Stage::Loading, done: 0, total: None });
-        let loading = Instant::now();
-        let needs = self.load_needs(&job).await?;
-        let load_seconds = loading.elapsed().as_secs_f64();
+        let load_seconds = begun.elapsed().as_secs_f64();
 
         let (started, cpu) = (Instant::now(), usage::cpu_secs());
-        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs, (probed, begun)).await?;
+        let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs, (ready, stages, begun)).await?;
         state.tell(Stage::Finishing, report.frames, Some(report.frames));
         self.verify(&job, &mut state, &report).await?;
         self.export_motion(&job, &mut state, &needs)?;
@@ -278,6 +277,31 @@ impl Host {
         self.stage_report(&job, &mut state, &report)?;
         grants::publish(&state.grants.outputs)?;
         Ok(report)
+    }
+
+    /// Looks at the input and starts to decode it, while what the guest needs is loaded. Of two faults the input's is told, and at once.
+    async fn prepare(&self, job: &Job, stages: &StageClock) -> Result<(FfmpegSource, Needs), RuntimeError> {
+        let (tools, input) = (self.shared.tools.clone(), job.input.clone());
+        let probing = tokio::task::spawn_blocking(move || halfpipe_media::probe(&tools, &input));
+        let mut loading = pin!(self.load_needs(job));
+        let mut loaded = None;
+        let mut probing = pin!(probing);
+        let probed = loop {
+            tokio::select! {
+                probed = &mut probing => break probed.map_err(|e| RuntimeError::Engine(format!("ffprobe was not waited for: {e}")))??,
+                needs = &mut loading, if loaded.is_none() => loaded = Some(needs),
+            }
+        };
+        (job.progress)(Progress { stage: Stage::Loading, done: 0, total: None });
+        let picture_bytes = probed.format.size.picture_bytes() as u64;
+        let options =
+            DecodeOptions { window: job.window, clock: stages.clone(), ..DecodeOptions::new(objects::queue(picture_bytes, job.lockstep)) };
+        let ready = FfmpegSource::open_probed(&self.shared.tools, &job.input, probed, options)?;
+        let needs = match loaded {
+            Some(needs) => needs?,
+            None => loading.await?,
+        };
+        Ok((ready, needs))
     }
 
     /// Asks the guest what it needs and loads it, digests checked.
@@ -320,7 +344,7 @@ impl Host {
         job: &Job,
         grants: Grants,
         needs: &Needs,
-        (probed, begun): (VideoInfo, Instant),
+        (ready, stages, begun): (FfmpegSource, StageClock, Instant),
     ) -> Result<(JobState, wit::Report, Duration), RuntimeError> {
         let guest_fault = |message: String| RuntimeError::Guest { guest: job.guest.description.name.clone(), message };
         let roles: Vec<String> = grants.inputs.keys().chain(grants.outputs.keys()).cloned().collect();
@@ -335,8 +359,9 @@ impl Host {
             models: needs.names.clone(),
             grants,
             window: job.window,
-            picture_bytes: probed.format.size.picture_bytes() as u64,
-            probed: Some(probed),
+            picture_bytes: ready.info().format.size.picture_bytes() as u64,
+            ready: Some(ready),
+            stages,
             begun,
             quality: job.quality,
             preset: job.preset.clone(),

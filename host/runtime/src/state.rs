@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Pending, StageClock};
-use halfpipe_media::{MediaError, Tools, VideoInfo, Window};
+use halfpipe_media::{FfmpegSource, MediaError, Tools, VideoInfo, Window};
 use halfpipe_nn::{BodyRig, Catalog, NnLane};
 use halfpipe_render::DrawLane;
 use wasmtime::component::ResourceTable;
@@ -109,8 +109,8 @@ pub struct JobState {
     pub preset: Option<String>,
     /// Bytes of one picture of the input.
     pub picture_bytes: u64,
-    /// What was found in the input before the guest started; taken when the guest opens it.
-    pub probed: Option<VideoInfo>,
+    /// The input, being decoded since before the guest started; taken when the guest opens it.
+    pub ready: Option<FfmpegSource>,
     /// Facts of the opened input.
     pub input: Option<VideoInfo>,
     /// Frames read so far.

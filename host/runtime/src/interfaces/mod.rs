@@ -5,7 +5,7 @@ mod errors;
 mod frames;
 mod logging;
 mod nn;
-mod objects;
+pub(crate) mod objects;
 mod progress;
 mod render;
 mod video;

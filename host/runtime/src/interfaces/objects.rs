@@ -21,16 +21,16 @@ const QUEUE_FRAMES: u64 = 32;
 /// But no more than these bytes, about two batches at 1080p.
 const QUEUE_BYTES: u64 = 48 << 20;
 
+/// A queue of frames before or behind the guest; in lockstep it holds one batch at a time.
+pub(crate) fn queue(picture_bytes: u64, lockstep: bool) -> ByteBudget {
+    let wanted = QUEUE_FRAMES * picture_bytes;
+    ByteBudget::new(if lockstep { 1 } else { wanted.min(QUEUE_BYTES) })
+}
+
 impl JobState {
     fn denied(&self, what: &str, wanted: &str, granted: impl Iterator<Item = String>) -> HostError {
         let granted: Vec<String> = granted.collect();
         Error::Denied(format!("this job was not granted {what} {wanted:?} (granted: {})", granted.join(", "))).into()
-    }
-
-    /// A queue of frames before or behind the guest; in lockstep it holds one batch at a time.
-    fn queue(&self) -> ByteBudget {
-        let wanted = QUEUE_FRAMES * self.picture_bytes;
-        ByteBudget::new(if self.lockstep { 1 } else { wanted.min(QUEUE_BYTES) })
     }
 
     /// The staged output of a role, taken by the guest once.
@@ -54,16 +54,17 @@ impl Host for JobState {
         let Some(path) = self.grants.inputs.get(&wanted).cloned() else {
             return Err(self.denied("the input", &wanted, self.grants.inputs.keys().cloned()));
         };
-        let mut options = DecodeOptions::new(self.queue());
-        options.window = self.window;
-        options.clock = self.stages.clone();
-        let shared = self.shared()?;
-        let probed = if wanted == role::INPUT { self.probed.take() } else { None };
-        let opened = match probed {
-            Some(info) => FfmpegSource::open_probed(&shared.tools, &path, info, options),
-            None => FfmpegSource::open(&shared.tools, &path, options),
+        let ready = if wanted == role::INPUT { self.ready.take() } else { None };
+        let source = match ready {
+            Some(source) => source,
+            None => {
+                let mut options = DecodeOptions::new(queue(self.picture_bytes, self.lockstep));
+                options.window = self.window;
+                options.clock = self.stages.clone();
+                let opened = FfmpegSource::open(&self.shared()?.tools, &path, options);
+                self.blame(opened)?
+            }
         };
-        let source = self.blame(opened)?;
         if wanted == role::INPUT {
             self.input = Some(halfpipe_media::FrameSource::info(&source).clone());
         }
@@ -83,7 +84,8 @@ impl Host for JobState {
             return Err(Error::InvalidArgument("quality must be 0 to 51".into()).into());
         }
         let path = self.start_output(&wanted)?;
-        let mut options = EncodeOptions::new(VideoFormat { size, ..info.format }, info.frame_rate, self.queue());
+        let mut options =
+            EncodeOptions::new(VideoFormat { size, ..info.format }, info.frame_rate, queue(self.picture_bytes, self.lockstep));
         if let Some(input) = self.grants.inputs.get(role::INPUT) {
             options.source = Some(SourceFile { path: input.clone(), info });
         }
