@@ -9,6 +9,7 @@
 //! one stated there.
 
 pub mod body;
+mod buckets;
 pub mod catalog;
 #[cfg(any(test, feature = "fake"))]
 pub mod conformance;

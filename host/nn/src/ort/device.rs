@@ -7,6 +7,7 @@ use ort::ep::{CPU, CUDA, ExecutionProvider, ExecutionProviderDispatch, TensorRT}
 
 use super::library::OrtLibrary;
 use super::session::OrtModel;
+use crate::catalog::cache_dir;
 use crate::{Model, NnError, Tensor};
 
 /// A device by name: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, `tensorrt:1`.
@@ -99,7 +100,17 @@ impl Device {
             Self::Cuda { id } => vec![cuda(id)],
             Self::TensorRt { id } => {
                 let number = i32::try_from(id).unwrap_or(i32::MAX);
-                vec![TensorRT::default().with_device_id(number).build().error_on_failure(), cuda(id)]
+                let mut tensorrt = TensorRT::default().with_device_id(number);
+                // engines take minutes to build, for every shape anew
+                if let Some(cache) = cache_dir().map(|cache| cache.join("tensorrt")) {
+                    let path = cache.display();
+                    tensorrt = tensorrt
+                        .with_engine_cache(true)
+                        .with_engine_cache_path(path.to_string())
+                        .with_timing_cache(true)
+                        .with_timing_cache_path(path.to_string());
+                }
+                vec![tensorrt.build().error_on_failure(), cuda(id)]
             }
         }
     }

@@ -8,6 +8,7 @@ mod session;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::buckets::Buckets;
 use crate::catalog::{PinnedFile, read_verified, read_verified_shared};
 use crate::{Catalog, CatalogError, DeviceInfo, Engine, Model, NnError};
 
@@ -86,9 +87,12 @@ impl Engine for OrtEngine {
         let data = entry.data().into_iter().map(read).collect::<Result<Vec<_>, CatalogError>>()?;
         let size = bytes.len() + data.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
         let (library, device, threads) = (self.library, self.device, self.info.intra_threads);
-        let pair = threads >= 2 && !device.is_gpu() && size <= MOST_PAIRED_BYTES;
+        let pair = threads >= 2 && size <= MOST_PAIRED_BYTES;
         let whole = OrtModel::new(library, device, threads, name, &bytes, &data)?;
         session::check_against_catalog(entry, whole.ports())?;
+        if device.is_gpu() {
+            return Ok(Box::new(Buckets::new(Box::new(whole))));
+        }
         if !pair {
             return Ok(Box::new(whole));
         }
