@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use halfpipe_media::Encoder;
 use halfpipe_service::settings::Places;
 
 /// Draws a 3D body over every person in a video and writes the motion as data.
@@ -62,6 +64,7 @@ Examples:
   halfpipe run jump.mp4 --poses poses.jsonl --from 2.5 --to 4        # data only, part of the clip
   halfpipe run match.mp4 --window plan.json:3 -o out_3.mp4 --poses poses_3.jsonl   # see `halfpipe split`
   halfpipe run jump.mp4 -o out.mp4 --device cuda --renderer hardware  # fail rather than fall back
+  halfpipe run jump.mp4 -o out.mp4 --video nvidia --preset p6 --quality 23   # decode and encode on the GPU (NVDEC, NVENC)
   halfpipe run jump.mp4 -o out.mp4 --pipeline my_pipeline.wasm --set speed=2 --json";
 
 /// Where the work is done.
@@ -70,12 +73,15 @@ pub struct Devices {
     /// Where networks run; anything but auto fails where it is not there
     #[arg(long, env = "HALFPIPE_DEVICE", value_enum, default_value_t = DeviceArg::Auto)]
     pub device: DeviceArg,
-    /// Which GPU, where there are several
+    /// Which GPU, where there are several, for networks and videos
     #[arg(long, env = "HALFPIPE_GPU", default_value_t = 0, value_name = "N")]
     pub gpu: u32,
     /// Where bodies are drawn; hardware fails where there is no GPU
     #[arg(long, env = "HALFPIPE_RENDERER", value_enum, default_value_t = RendererArg::Auto)]
     pub renderer: RendererArg,
+    /// What decodes and encodes videos; nvidia fails where a GPU does not do it
+    #[arg(long, env = "HALFPIPE_VIDEO", value_enum, default_value_t = VideoArg::Auto)]
+    pub video: VideoArg,
     /// Threads a network may use [default: one a core]
     #[arg(long, env = "HALFPIPE_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
@@ -151,11 +157,11 @@ pub struct RunArgs {
     /// Frames a batch: larger ones suit GPUs, smaller ones need less memory
     #[arg(long, default_value_t = BATCH, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub batch: u32,
-    /// x264 constant rate factor, 0 (lossless) to 51 [default: 20]
+    /// Constant quality, 0 (lossless) to 51: x264's rate factor or NVENC's target quality [default: 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=51))]
     pub quality: Option<u8>,
-    /// x264 preset: slower ones make smaller files [default: superfast]
-    #[arg(long, value_name = "NAME", value_parser = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"])]
+    /// The encoder's preset: slower ones make smaller files. ultrafast to veryslow are x264's, p1 (fastest) to p7 NVENC's [default: superfast; p4 for NVENC]
+    #[arg(long, value_name = "NAME", value_parser = presets())]
     pub preset: Option<String>,
     /// Longest time the job may take
     #[arg(long, value_name = "SECONDS")]
@@ -292,6 +298,17 @@ pub enum RendererArg {
     Software,
 }
 
+/// What decodes and encodes videos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VideoArg {
+    /// An NVIDIA GPU where networks run on it and its codecs work, else software; the report says which
+    Auto,
+    /// ffmpeg's decoders and x264, on the CPU
+    Software,
+    /// An NVIDIA GPU's decoder and encoder (NVDEC, NVENC)
+    Nvidia,
+}
+
 /// What the video shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LayoutArg {
@@ -312,6 +329,11 @@ pub enum LandmarksArg {
     Full,
     /// Most exact
     Heavy,
+}
+
+/// All encoders' presets; which of them the one in use has is said when it is known.
+fn presets() -> PossibleValuesParser {
+    [Encoder::X264, Encoder::Nvenc { gpu: 0 }].into_iter().flat_map(|encoder| encoder.presets().iter().copied()).into()
 }
 
 /// `key=value`, the value as JSON where it is JSON, else as a string.

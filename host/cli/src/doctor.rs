@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use halfpipe_media::{MediaError, Tools, VideoChoice};
 use halfpipe_nn::ort::OrtLibrary;
 use halfpipe_nn::{Catalog, NnConfig, NnLane};
 use halfpipe_render::{DrawLane, LaneConfig};
@@ -42,7 +43,11 @@ impl Findings {
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut findings = Findings::default();
-    findings.add("ffmpeg", halfpipe_media::Tools::find().map(|t| format!("{} {}", t.ffmpeg.display(), t.ffmpeg_version)));
+    let tools = Tools::find();
+    findings.add("ffmpeg", tools.as_ref().map(|t| format!("{} {}", t.ffmpeg.display(), t.ffmpeg_version)));
+    if let Ok(tools) = &tools {
+        findings.add("video codecs", video(args, tools));
+    }
     findings.add("onnxruntime", library(args));
     findings.add("adapter", runtime.block_on(adapter(args)));
     let catalog = args.places.catalog();
@@ -79,6 +84,23 @@ fn library(args: &DoctorArgs) -> anyhow::Result<String> {
     let library = OrtLibrary::load(args.places.ort_lib.as_deref())?;
     let providers: Vec<&str> = library.providers()?.into_iter().filter(|p| p.built_in).map(|p| p.name).collect();
     Ok(format!("{} ({}), built with: {}", library.path().display(), library.build(), providers.join(", ")))
+}
+
+/// What decodes and encodes videos. A GPU's codecs are tried out unless software was asked for.
+fn video(args: &DoctorArgs, tools: &Tools) -> anyhow::Result<String> {
+    let gpu = args.devices.gpu;
+    let fault = match args.devices.video() {
+        VideoChoice::Software => return Ok("software (ffmpeg's decoders, libx264), as asked for".to_owned()),
+        VideoChoice::Auto | VideoChoice::Nvidia { .. } => halfpipe_media::probe_nvidia(tools, gpu)?,
+    };
+    match (fault, args.devices.video()) {
+        (None, VideoChoice::Nvidia { .. }) => Ok(format!("GPU {gpu} encoded frames (h264_nvenc) and decoded them again")),
+        (None, _) => Ok(format!(
+            "GPU {gpu} encoded frames (h264_nvenc) and decoded them again; `--video auto` takes it where networks run on it, `--video nvidia` in any case"
+        )),
+        (Some(why), VideoChoice::Nvidia { gpu }) => Err(MediaError::NvidiaAbsent { gpu, why }.into()),
+        (Some(why), _) => Ok(format!("software (ffmpeg's decoders, libx264); no NVDEC and NVENC of GPU {gpu}: {why}")),
+    }
 }
 
 async fn adapter(args: &DoctorArgs) -> anyhow::Result<String> {

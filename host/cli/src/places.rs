@@ -1,11 +1,12 @@
 //! The engines, as the command line and the environment want them.
 
+use halfpipe_media::VideoChoice;
 use halfpipe_nn::Device;
 use halfpipe_render::AdapterChoice;
 use halfpipe_runtime::{Host, HostConfig, Limits, Precompiled};
 use halfpipe_service::settings::Places;
 
-use crate::args::{DeviceArg, Devices, RendererArg};
+use crate::args::{DeviceArg, Devices, RendererArg, VideoArg};
 
 /// Where compiled components are looked for and kept: beside this program, and in the user's cache.
 pub fn compiled() -> Precompiled {
@@ -34,6 +35,15 @@ impl Devices {
             RendererArg::Software => AdapterChoice::Software,
         }
     }
+
+    /// What decodes and encodes videos.
+    pub const fn video(&self) -> VideoChoice {
+        match self.video {
+            VideoArg::Auto => VideoChoice::Auto,
+            VideoArg::Software => VideoChoice::Software,
+            VideoArg::Nvidia => VideoChoice::Nvidia { gpu: self.gpu },
+        }
+    }
 }
 
 /// Starts the engines.
@@ -47,6 +57,7 @@ pub fn config(places: &Places, devices: &Devices, limits: Limits) -> anyhow::Res
         device: devices.device(),
         intra_threads: devices.threads.map(usize::from),
         adapter: devices.adapter(),
+        video: devices.video(),
         limits,
         precompiled: compiled(),
         ..places.host()?

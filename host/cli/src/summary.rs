@@ -50,6 +50,11 @@ pub fn text(r: &JobReport) -> String {
         p.execution_provider,
         p.adapter
     ));
+    // software is not worth a line
+    let video = |what: &str| r.settings["video"][what].as_str().unwrap_or("none");
+    if video("decoder") == "nvidia" || video("encoder") == "h264_nvenc" {
+        line(format_args!("video    decoder {}, encoder {}", video("decoder"), video("encoder")));
+    }
     for (model, licence) in &p.licences {
         line(format_args!("         {model}: {licence}"));
     }

@@ -11,6 +11,7 @@ use halfpipe_queue::{SqsConfig, SqsQueue};
 use halfpipe_runtime::{HostConfig, Limits, RuntimeError};
 use halfpipe_service::queue::{BackOff, Part, Protect, Stage, Status, Worker, WorkerConfig, probes};
 use halfpipe_service::settings::{JobSettings, Places, StoreSettings};
+use halfpipe_service::webhook::outbox;
 use halfpipe_service::{App, AppError, Config, Engines, Place, server};
 use halfpipe_store::StoreError;
 use tokio_util::sync::CancellationToken;
@@ -177,6 +178,8 @@ impl Work<'_> {
             warmed = warm(&app) => warmed?,
             () = leaving.cancelled() => return Ok(()),
         }
+        // where the front door is a function, which is frozen between requests, nobody else may be there to tell them
+        tokio::spawn(outbox::keep_telling(Arc::clone(&app)));
         let config = WorkerConfig {
             hold: Duration::from_secs(args.hold),
             wait: Duration::from_secs(args.wait),

@@ -364,3 +364,19 @@ fn results_go_to_a_bucket_of_their_own_and_start_nothing_there() {
         assert_eq!(ran.code, Some(3), "{results}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn a_worker_looks_after_webhooks_that_nobody_told() {
+    let yard = Yard::new(3);
+    let hooks = yard.desk.path("store/ledger/hooks");
+    std::fs::create_dir_all(&hooks).unwrap();
+    let (old, young) = (hooks.join("a-job-that-is-gone"), hooks.join("a-job-on-its-way"));
+    for mark in [&old, &young] {
+        std::fs::write(mark, "0").unwrap();
+    }
+    let hour = std::time::Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&old).unwrap().set_modified(std::time::SystemTime::now() - hour).unwrap();
+    let worker = yard.worker(&["--store", text(&yard.desk.path("store")), "--webhook-secret", "s3cret"]);
+    until("the old mark is still there", &[&worker], || !old.exists());
+    assert!(young.exists(), "whoever made it may be telling it");
+}

@@ -176,7 +176,7 @@ fn look(place: &Place<'_>, pts: &[i64], videos: bool) -> Result<Found, JoinError
     for (k, window) in windows.iter().enumerate() {
         let mut reader = place.open(window, pts)?;
         if let Some(first) = &header {
-            place.check_alike(window, first, reader.header())?;
+            place.check_alike(window, first, reader.header(), videos)?;
         }
         let text = |name: &str| reader.header().provenance.get(name).and_then(|v| v.as_str()).unwrap_or("unknown").to_owned();
         parts.push(JoinedPart {

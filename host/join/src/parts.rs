@@ -103,14 +103,15 @@ impl Place<'_> {
         }
     }
 
-    /// Whether a part was made as the first one was: same pipeline, same models, same settings.
-    pub fn check_alike(&self, window: &WindowPlan, first: &Header, header: &Header) -> Result<(), JoinError> {
+    /// Whether a part was made as the first one was: same pipeline, same models, same settings; where `videos` are joined, same encoder.
+    pub fn check_alike(&self, window: &WindowPlan, first: &Header, header: &Header, videos: bool) -> Result<(), JoinError> {
         let mut different: Vec<String> = Vec::new();
         for name in EQUAL {
             compare(name, first.provenance.get(name), header.provenance.get(name), &mut different);
         }
-        for name in ["quality", "preset"] {
-            let of = |h: &Header| h.provenance.get("window").map(|w| w[name].clone());
+        let of_video = ["quality", "preset", "encoder"];
+        for name in &of_video[..if videos { 3 } else { 2 }] {
+            let of = |h: &Header| h.provenance.get("window").map(|w| w[*name].clone());
             compare(name, of(first).as_ref(), of(header).as_ref(), &mut different);
         }
         let names = first.settings.keys().chain(header.settings.keys().filter(|name| !first.settings.contains_key(*name)));

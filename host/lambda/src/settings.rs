@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Parser;
+use halfpipe_media::VideoChoice;
 use halfpipe_nn::Device;
 use halfpipe_queue::SqsConfig;
 use halfpipe_render::AdapterChoice;
@@ -58,7 +59,8 @@ impl Settings {
 
     /// The engines. Lambda has no GPU.
     pub fn host(&self) -> anyhow::Result<HostConfig> {
-        Ok(HostConfig { device: Device::Cpu, adapter: AdapterChoice::Software, ..self.places.host()? })
+        let (device, adapter, video) = (Device::Cpu, AdapterChoice::Software, VideoChoice::Software);
+        Ok(HostConfig { device, adapter, video, ..self.places.host()? })
     }
 
     /// The service.

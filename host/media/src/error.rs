@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use halfpipe_core::PendingError;
 
+use crate::nvidia::NvidiaFault;
+
 /// Why a video could not be probed, read, written or verified.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum MediaError {
@@ -45,6 +47,16 @@ pub enum MediaError {
         what: &'static str,
         /// Environment variable that overrides it.
         variable: &'static str,
+    },
+    /// A GPU was to decode and encode, and does not.
+    #[error(
+        "GPU {gpu} was asked to decode and encode videos, but {why}: use `--video software`, or `--video auto` to take a GPU only where it works"
+    )]
+    NvidiaAbsent {
+        /// Number of the GPU.
+        gpu: u32,
+        /// What is the matter with it.
+        why: NvidiaFault,
     },
     /// No such file.
     #[error("there is no file {}: check the path", path.display())]

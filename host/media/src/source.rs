@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use halfpipe_core::FrameBatch;
 
-use crate::{MediaError, VideoInfo};
+use crate::{Decoder, MediaError, VideoInfo};
 
 /// Gives the frames of one video in order, each once.
 pub trait FrameSource: Send {
@@ -36,6 +36,10 @@ pub struct SourceReport {
     pub decode_errors: u64,
     /// The last of its messages.
     pub tail: Vec<String>,
+    /// What decodes. That of a GPU which does not know this kind of video gives way to software.
+    pub decoder: Decoder,
+    /// Where a GPU was to decode and software did: why.
+    pub refused: Option<String>,
 }
 
 impl SourceReport {
@@ -43,6 +47,9 @@ impl SourceReport {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if let Some(why) = &self.refused {
+            warnings.push(format!("the input was decoded in software, not by the GPU: {why}"));
+        }
         if self.decode_errors > 0 {
             let last = self.tail.last().map_or("", String::as_str);
             warnings.push(format!("the input is damaged: {} decoding errors, the last one: {last}", self.decode_errors));

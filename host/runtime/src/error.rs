@@ -245,9 +245,12 @@ impl RuntimeError {
             Self::Cancelled => FaultKind::Cancelled,
             Self::Reported { kind, .. } => *kind,
             Self::Output { .. } | Self::Precompiled { .. } | Self::Nn(_) | Self::Render(_) => FaultKind::Environment,
-            Self::Media(MediaError::ToolMissing { .. } | MediaError::ToolTooOld { .. } | MediaError::ToolLacks { .. }) => {
-                FaultKind::Environment
-            }
+            Self::Media(
+                MediaError::ToolMissing { .. }
+                | MediaError::ToolTooOld { .. }
+                | MediaError::ToolLacks { .. }
+                | MediaError::NvidiaAbsent { .. },
+            ) => FaultKind::Environment,
             Self::Media(e) if e.is_bad_input() => FaultKind::BadInput,
             Self::Media(_) | Self::Motion(_) | Self::Engine(_) => FaultKind::Failed,
         }

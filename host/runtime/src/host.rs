@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use halfpipe_core::StageClock;
-use halfpipe_media::Tools;
+use halfpipe_media::{Codecs, Tools, VideoChoice};
 use halfpipe_nn::catalog::Entry;
-use halfpipe_nn::{Catalog, Device, ModelHandle, NnConfig, NnLane};
+use halfpipe_nn::{Catalog, Device, DeviceInfo, ModelHandle, NnConfig, NnLane};
 use halfpipe_render::{AdapterChoice, DrawLane, LaneConfig};
 
 use crate::error::RuntimeError;
@@ -31,6 +31,8 @@ pub struct HostConfig {
     pub intra_threads: Option<usize>,
     /// Where bodies are drawn.
     pub adapter: AdapterChoice,
+    /// What decodes and encodes videos.
+    pub video: VideoChoice,
     /// Limits of each job's guest.
     pub limits: Limits,
     /// Where compiled components are looked for, and kept.
@@ -49,6 +51,7 @@ impl HostConfig {
             device: Device::Auto,
             intra_threads: None,
             adapter: AdapterChoice::Auto,
+            video: VideoChoice::Auto,
             limits: Limits::default(),
             precompiled: Precompiled::beside_program(),
         }
@@ -67,7 +70,7 @@ impl Host {
     /// Starts the engines. Models are loaded when the first job that needs them starts.
     ///
     /// # Errors
-    /// What is missing and what to do about it: ffmpeg, the ONNX Runtime library, the device, an adapter.
+    /// What is missing and what to do about it: ffmpeg, the ONNX Runtime library, the device, an adapter, the codecs of a GPU.
     pub fn start(config: HostConfig) -> Result<Self, RuntimeError> {
         let nn = NnConfig {
             library: config.ort_library,
@@ -87,7 +90,11 @@ impl Host {
             (sandbox, joined(tools), joined(draw), joined(nn))
         });
         let (sandbox, tools, draw, nn) = (sandbox?, tools?, draw?, nn?);
-        let shared = Shared { nn, draw, tools, catalog: config.catalog, models_dir: config.models_dir, bodies: Arc::default() };
+        let codecs = Codecs::settle(config.video, gpu_of(nn.device()), |gpu| halfpipe_media::probe_nvidia(&tools, gpu))?;
+        if let Some(warning) = &codecs.warning {
+            tracing::warn!("{warning}");
+        }
+        let shared = Shared { nn, draw, tools, codecs, catalog: config.catalog, models_dir: config.models_dir, bodies: Arc::default() };
         Ok(Self { sandbox, shared: Arc::new(shared), limits: config.limits })
     }
 
@@ -138,6 +145,14 @@ impl Host {
     }
 }
 
+/// The GPU that networks run on; none for the CPU.
+fn gpu_of(networks: &DeviceInfo) -> Option<u32> {
+    match networks.device.parse() {
+        Ok(Device::Cuda { id } | Device::TensorRt { id }) => Some(id),
+        _ => None,
+    }
+}
+
 /// What a thread gives; its panic goes on here.
 fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -182,4 +197,24 @@ fn exporters(dir: &Path, interface: &str) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_tell_their_gpu() {
+        let on = |device: &str| DeviceInfo {
+            device: device.into(),
+            provider: String::new(),
+            precision: String::new(),
+            reason: String::new(),
+            library: String::new(),
+            intra_threads: 1,
+        };
+        assert_eq!(gpu_of(&on("cpu")), None);
+        assert_eq!(gpu_of(&on(&Device::Cuda { id: 1 }.to_string())), Some(1));
+        assert_eq!(gpu_of(&on(&Device::TensorRt { id: 0 }.to_string())), Some(0));
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Size, StageClock};
-use halfpipe_media::{DecodeOptions, Expect, ExpectedTimes, FfmpegSource, FrameSource as _, Window};
+use halfpipe_media::{DecodeOptions, Decoder, Encoder, Expect, ExpectedTimes, FfmpegSource, FrameSource as _, Window};
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -78,7 +78,7 @@ pub struct Job {
     pub window: Option<Window>,
     /// Constant rate factor; none for the default.
     pub quality: Option<u8>,
-    /// x264 preset; none for the default.
+    /// A preset of the encoder that the host has (`ultrafast` to `veryslow`, or `p1` to `p7` of NVENC); none for the default.
     pub preset: Option<String>,
     /// Wait for each piece of work before the next is queued: the baseline that benches compare with.
     pub lockstep: bool,
@@ -117,6 +117,8 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         window: None,
         quality: None,
         preset: None,
+        encoder: Encoder::default(),
+        decoder: Decoder::default(),
         picture_bytes: 0,
         ready: None,
         input: None,
@@ -252,6 +254,9 @@ impl Host {
     pub async fn run(&self, mut job: Job) -> Result<JobReport, RuntimeError> {
         let begun = Instant::now();
         job.check()?;
+        if let Some(preset) = &job.preset {
+            self.encoder_of(&job).check_preset(preset)?;
+        }
         if job.window.is_some_and(|w| w.part.is_some()) {
             options::settle_for_part(&job.guest.description.options_schema, &mut job.options);
         }
@@ -273,10 +278,18 @@ impl Host {
         }
         let wall = started.elapsed().as_secs_f64();
         let outcome = Outcome { wall, load: load_seconds, cpu: usage::cpu_secs() - cpu, instantiate };
+        if let Some(message) = self.shared.codecs.warning.clone() {
+            state.warnings.push(Warning { code: "software_video".into(), message });
+        }
         let report = make_report(&job, &state, report, needs, &outcome)?;
         self.stage_report(&job, &mut state, &report)?;
         grants::publish(&state.grants.outputs)?;
         Ok(report)
+    }
+
+    /// What encodes this job's video.
+    fn encoder_of(&self, job: &Job) -> Encoder {
+        self.shared.codecs.encoder_of(job.window.is_some_and(|w| w.part.is_some()))
     }
 
     /// Looks at the input and starts to decode it, while what the guest needs is loaded. Of two faults the input's is told, and at once.
@@ -294,8 +307,12 @@ impl Host {
         };
         (job.progress)(Progress { stage: Stage::Loading, done: 0, total: None });
         let picture_bytes = probed.format.size.picture_bytes() as u64;
-        let options =
-            DecodeOptions { window: job.window, clock: stages.clone(), ..DecodeOptions::new(objects::queue(picture_bytes, job.lockstep)) };
+        let options = DecodeOptions {
+            window: job.window,
+            clock: stages.clone(),
+            decoder: self.shared.codecs.decoder,
+            ..DecodeOptions::new(objects::queue(picture_bytes, job.lockstep))
+        };
         let ready = FfmpegSource::open_probed(&self.shared.tools, &job.input, probed, options)?;
         let needs = match loaded {
             Some(needs) => needs?,
@@ -351,7 +368,10 @@ impl Host {
         let mut provenance = serde_json::to_value(&needs.provenance).map_err(|e| RuntimeError::Engine(e.to_string()))?;
         if let Some(part) = job.window.and_then(|w| w.part) {
             // what the parts of one plan must have in common, where a guest cannot know it
-            provenance["window"] = json!({ "plan": hex(&part.plan), "index": part.index, "quality": job.quality, "preset": job.preset });
+            let encoder = job.outputs.video.as_ref().map(|_| self.encoder_of(job).name());
+            provenance["window"] = json!({
+                "plan": hex(&part.plan), "index": part.index, "quality": job.quality, "preset": job.preset, "encoder": encoder,
+            });
         }
         let state = JobState {
             shared: Some(Arc::new(self.shared.for_job())),
@@ -365,6 +385,8 @@ impl Host {
             begun,
             quality: job.quality,
             preset: job.preset.clone(),
+            encoder: self.encoder_of(job),
+            decoder: self.shared.codecs.decoder,
             lockstep: job.lockstep,
             cancel: job.cancel.clone(),
             progress: Arc::clone(&job.progress),
@@ -534,7 +556,14 @@ fn make_report(job: &Job, state: &JobState, report: wit::Report, needs: Needs, o
             statuses: report.statuses.into_iter().collect(),
             other: report.counts.into_iter().collect(),
         },
-        settings: json!({ "batch": job.batch, "quality": state.quality, "preset": state.preset, "window": job.window.map(|w| [w.start_secs, w.end_secs]), "guest": settings }),
+        settings: json!({
+            "batch": job.batch,
+            "quality": state.quality,
+            "preset": state.preset,
+            "video": { "decoder": state.decoder.name(), "encoder": job.outputs.video.as_ref().map(|_| state.encoder.name()) },
+            "window": job.window.map(|w| [w.start_secs, w.end_secs]),
+            "guest": settings,
+        }),
         wall_seconds: outcome.wall,
         load_seconds: outcome.load,
         first_batch_seconds: state.first_batch.map(|d| d.as_secs_f64()),

@@ -155,7 +155,8 @@ pub struct JobReport {
     pub outputs: Vec<OutputFacts>,
     /// What was counted.
     pub counts: Counts,
-    /// Settings in effect.
+    /// Settings in effect. `video` says what decoded the input (`software`, `nvidia`) and what encoded the video (`libx264`, `h264_nvenc`;
+    /// null where none was written).
     pub settings: serde_json::Value,
     /// Wall seconds of the whole job, models not included.
     pub wall_seconds: f64,

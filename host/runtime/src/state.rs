@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Pending, StageClock};
-use halfpipe_media::{FfmpegSource, MediaError, Tools, VideoInfo, Window};
+use halfpipe_media::{Codecs, Decoder, Encoder, FfmpegSource, MediaError, Tools, VideoInfo, Window};
 use halfpipe_nn::{BodyRig, Catalog, NnLane};
 use halfpipe_render::DrawLane;
 use wasmtime::component::ResourceTable;
@@ -44,6 +44,8 @@ pub struct Shared {
     pub draw: DrawLane,
     /// Video tools.
     pub tools: Tools,
+    /// What videos are decoded and encoded with.
+    pub codecs: Codecs,
     /// Models and bodies by name.
     pub catalog: Arc<Catalog>,
     /// Folder of the model files.
@@ -61,6 +63,7 @@ impl Shared {
             nn: self.nn.client(),
             draw: self.draw.clone(),
             tools: self.tools.clone(),
+            codecs: self.codecs.clone(),
             catalog: Arc::clone(&self.catalog),
             models_dir: self.models_dir.clone(),
             bodies: Arc::clone(&self.bodies),
@@ -105,8 +108,12 @@ pub struct JobState {
     pub window: Option<Window>,
     /// Constant rate factor, where the job says so; that of the video once it is begun.
     pub quality: Option<u8>,
-    /// x264 preset, likewise.
+    /// The encoder's preset, likewise.
     pub preset: Option<String>,
+    /// What encodes the video; what encoded it, once it is begun.
+    pub encoder: Encoder,
+    /// What decodes the input; what decoded it, once it ended.
+    pub decoder: Decoder,
     /// Bytes of one picture of the input.
     pub picture_bytes: u64,
     /// The input, being decoded since before the guest started; taken when the guest opens it.

@@ -173,7 +173,10 @@ impl Worker {
         let number = yard.desk.names().len();
         let log = yard.desk.path(&format!("worker-{number}.log"));
         let mut command = yard.command();
-        command.args(["worker", "--listen", "127.0.0.1:0", "--store", "s3://videos", "--endpoint", endpoint, "--wait", "1"]);
+        command.args(["worker", "--listen", "127.0.0.1:0", "--wait", "1"]);
+        if !args.contains(&"--store") {
+            command.args(["--store", "s3://videos", "--endpoint", endpoint]);
+        }
         command.args(["--queue", &format!("{endpoint}/123456789012/jobs"), "--spool"]).arg(yard.desk.path(&format!("spool-{number}")));
         if !args.contains(&"--pipeline") {
             // one model, quickly loaded

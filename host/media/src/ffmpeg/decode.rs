@@ -15,7 +15,7 @@ use super::reader::{Item, Reader};
 use super::stop::{StopHandle, stop_signal};
 use super::threads::half_the_cores;
 use crate::tools::{FFMPEG_VARIABLE, MINIMUM_VERSION, Tools};
-use crate::{FrameSource, MediaError, SourceReport, VideoInfo, Window, probe};
+use crate::{Decoder, FrameSource, MediaError, SourceReport, VideoInfo, Window, probe};
 
 /// Frames read ahead at most, however small they are.
 const AHEAD_FRAMES: usize = 1024;
@@ -31,13 +31,15 @@ pub struct DecodeOptions {
     pub clock: StageClock,
     /// Decoder threads; 0 leaves the number to ffmpeg.
     pub threads: u32,
+    /// What decodes.
+    pub decoder: Decoder,
 }
 
 impl DecodeOptions {
-    /// The whole video, `ahead` bytes read ahead, on half of the cores.
+    /// The whole video, `ahead` bytes read ahead, in software on half of the cores.
     #[must_use]
     pub fn new(ahead: ByteBudget) -> Self {
-        Self { window: None, ahead, clock: StageClock::default(), threads: half_the_cores() }
+        Self { window: None, ahead, clock: StageClock::default(), threads: half_the_cores(), decoder: Decoder::Software }
     }
 }
 
@@ -85,11 +87,15 @@ impl FfmpegSource {
             source: Arc::new(source),
         };
         let (stop, signal) = stop_signal().map_err(not_started)?;
-        let args = decode_args(path, &info, options.window, options.threads);
+        let (decoder, refused) = match options.decoder {
+            decoder if decoder.takes(&info.codec) => (decoder, None),
+            _ => (Decoder::Software, Some(format!("videos in {} are not given to it", info.codec))),
+        };
+        let args = decode_args(path, &info, options.window, options.threads, decoder);
         let mut child = Child::spawn(&tools.ffmpeg, args, false, signal).map_err(not_started)?;
-        tracing::debug!(path = %path.display(), pid = child.id(), size = %info.format.size, codec = info.codec, "decoding");
+        tracing::debug!(path = %path.display(), pid = child.id(), size = %info.format.size, codec = info.codec, decoder = decoder.name(), "decoding");
         let announced = info.frame_count.filter(|_| options.window.is_none());
-        let report = Arc::new(Mutex::new(SourceReport { announced, ..SourceReport::default() }));
+        let report = Arc::new(Mutex::new(SourceReport { announced, decoder, refused, ..SourceReport::default() }));
         let (sender, items) = mpsc::channel(AHEAD_FRAMES);
         let reader = Reader {
             child,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use halfpipe_core::Matrix;
 
+use crate::codecs::Decoder;
 use crate::info::{VideoInfo, Window, matrix_of_tag};
 use crate::tools::{DEMUXERS, file_url};
 
@@ -12,10 +13,16 @@ use crate::tools::{DEMUXERS, file_url};
 const RUN_UP_SECS: f64 = 1.0;
 
 /// Arguments for ffmpeg; frames go to its standard output.
-pub fn decode_args(path: &Path, info: &VideoInfo, window: Option<Window>, threads: u32) -> Vec<OsString> {
+///
+/// A GPU's frames are brought down by ffmpeg itself, as NV12 or P010. Everything behind the decoder is the same: times come from the
+/// container, and the filters make yuv420p of NV12 by moving bytes.
+pub fn decode_args(path: &Path, info: &VideoInfo, window: Option<Window>, threads: u32, decoder: Decoder) -> Vec<OsString> {
     let mut args: Vec<OsString> =
         ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+info", "-copyts"].map(Into::into).into();
     args.extend(["-threads".into(), threads.to_string().into()]);
+    if let Decoder::Nvidia { gpu } = decoder {
+        args.extend(["-hwaccel".into(), "cuda".into(), "-hwaccel_device".into(), gpu.to_string().into()]);
+    }
     args.extend(["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS].map(Into::into));
     if let Some(secs) = window.and_then(|w| seek_secs(info, w)) {
         // frames before the window are cut by the filter, by tick; this only saves decoding them
@@ -57,4 +64,48 @@ fn filters(info: &VideoInfo, window: Option<Window>) -> String {
         );
     }
     chain + ",format=yuv420p,showinfo=checksum=0"
+}
+
+#[cfg(test)]
+mod tests {
+    use halfpipe_core::{Colour, Range, Rational, Size, VideoFormat};
+
+    use super::*;
+    use crate::ColourTags;
+
+    fn info() -> VideoInfo {
+        VideoInfo {
+            format: VideoFormat {
+                size: Size::new(640, 360),
+                colour: Colour { matrix: Matrix::Bt601, range: Range::Limited },
+                time_base: Rational::new(1, 15360),
+            },
+            frame_rate: Rational::new(30, 1),
+            start_pts: Some(0),
+            duration_secs: None,
+            frame_count: None,
+            rotation: 0,
+            sample_aspect_ratio: Rational::new(1, 1),
+            tags: ColourTags::default(),
+            audio: Vec::new(),
+            codec: "h264".to_owned(),
+            pixel_format: "yuv420p".to_owned(),
+            container: "mov,mp4,m4a,3gp,3g2,mj2".to_owned(),
+            container_start_secs: 0.0,
+            stream: 0,
+        }
+    }
+
+    #[test]
+    fn a_gpu_is_named_before_the_input_and_changes_nothing_else() {
+        let window = Some(Window { start_secs: 5.0, end_secs: 7.0, part: None });
+        let args = |decoder| decode_args(Path::new("in.mp4"), &info(), window, 2, decoder);
+        let (software, nvidia) = (args(Decoder::Software), args(Decoder::Nvidia { gpu: 3 }));
+        let at = nvidia.iter().position(|arg| arg == "-hwaccel").unwrap();
+        assert_eq!(nvidia[at..at + 4], ["-hwaccel", "cuda", "-hwaccel_device", "3"]);
+        assert!(at < nvidia.iter().position(|arg| arg == "-i").unwrap(), "it is an option of the input");
+        let rest: Vec<_> = nvidia[..at].iter().chain(&nvidia[at + 4..]).collect();
+        assert_eq!(rest, software.iter().collect::<Vec<_>>());
+        assert!(!software.iter().any(|arg| arg == "-hwaccel"));
+    }
 }

@@ -17,13 +17,10 @@ use super::stop::{StopHandle, stop_signal};
 use super::threads::half_the_cores;
 use super::writer::{Message, Writer};
 use crate::tools::{FFMPEG_VARIABLE, MINIMUM_VERSION, Tools};
-use crate::{Container, FrameSink, MediaError, VideoInfo, Window, Written};
+use crate::{Container, Encoder, FrameSink, MediaError, VideoInfo, Window, Written};
 
 /// Batches queued at most, however small they are.
 const QUEUED_BATCHES: usize = 64;
-
-/// What libx264 calls its trade-offs between speed and size.
-const PRESETS: [&str; 9] = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
 
 /// A video whose rate, shape of pixels, colour tags and sound an output follows.
 #[derive(Debug, Clone)]
@@ -46,11 +43,13 @@ pub struct EncodeOptions {
     /// The stretch of the source that is written; its sound is cut to it. Of a window that is part of a plan only its own frames
     /// are written, without sound; the sink takes the others and lets them go.
     pub window: Option<Window>,
-    /// x264 constant rate factor, 0 (lossless) to 51 (worst).
+    /// What encodes.
+    pub encoder: Encoder,
+    /// Constant quality, 0 (lossless) to 51 (worst): x264's rate factor, or NVENC's target quality. The scales are alike, not the same.
     pub quality: u8,
-    /// x264 preset, `ultrafast` to `veryslow`. The two fastest get x264's macroblock tree back, see `encode_args`.
+    /// One of the encoder's presets. The two fastest of x264 get its macroblock tree back, see `encode_args`.
     pub preset: String,
-    /// Encoder threads; 0 leaves the number to ffmpeg.
+    /// Threads of x264; 0 leaves the number to ffmpeg.
     pub threads: u32,
     /// Bytes of frames accepted and not yet written. One batch passes even where it is larger.
     pub queue: ByteBudget,
@@ -59,11 +58,18 @@ pub struct EncodeOptions {
 }
 
 impl EncodeOptions {
-    /// Frames of this format at about this rate: constant rate factor 20, preset superfast, half of the cores, no sound.
+    /// Frames of this format at about this rate: by x264, constant rate factor 20, preset superfast, half of the cores, no sound.
     #[must_use]
     pub fn new(format: VideoFormat, frame_rate: Rational, queue: ByteBudget) -> Self {
-        let (clock, preset) = (StageClock::default(), "superfast".to_owned());
-        Self { format, frame_rate, source: None, window: None, quality: 20, preset, threads: half_the_cores(), queue, clock }
+        let (clock, encoder) = (StageClock::default(), Encoder::X264);
+        let preset = encoder.default_preset().to_owned();
+        Self { format, frame_rate, source: None, window: None, encoder, quality: 20, preset, threads: half_the_cores(), queue, clock }
+    }
+
+    /// The same by another encoder, with its default preset.
+    #[must_use]
+    pub fn with_encoder(self, encoder: Encoder) -> Self {
+        Self { encoder, preset: encoder.default_preset().to_owned(), ..self }
     }
 
     /// Frames as in the source, with its sound.
@@ -82,9 +88,9 @@ impl EncodeOptions {
             format!("the frame rate must be above 0, not {}/{}", self.frame_rate.num, self.frame_rate.den)
         } else if self.quality > 51 {
             format!("the quality must be 0 (lossless) to 51 (worst), not {}", self.quality)
-        } else if !PRESETS.contains(&self.preset.as_str()) {
-            format!("the preset must be one of {}, not {}", PRESETS.join(", "), self.preset)
         } else {
+            self.encoder.check_preset(&self.preset)?;
+            self.encoder.check_size(even(size))?;
             return self.window.map_or(Ok(()), Window::check);
         };
         Err(MediaError::InvalidArgument { what })
@@ -147,7 +153,7 @@ impl FfmpegSink {
         };
         let (stop, signal) = stop_signal().map_err(not_started)?;
         let mut child = Child::spawn(&tools.ffmpeg, args, true, signal).map_err(not_started)?;
-        tracing::debug!(path = %path.display(), pid = child.id(), size = %options.format.size, "encoding");
+        tracing::debug!(path = %path.display(), pid = child.id(), size = %options.format.size, encoder = options.encoder.name(), "encoding");
         let (sender, messages) = mpsc::channel(QUEUED_BATCHES);
         let (told, outcome) = oneshot::channel();
         let writer = Writer {

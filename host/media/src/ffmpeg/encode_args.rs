@@ -6,6 +6,7 @@ use std::path::Path;
 use halfpipe_core::{Matrix, Range, Rational};
 
 use super::encode::{EncodeOptions, SourceFile};
+use crate::codecs::Encoder;
 use crate::info::{AudioStream, Window, matrix_of_tag};
 use crate::tools::{DEMUXERS, file_url};
 use crate::{Container, MediaError};
@@ -51,11 +52,7 @@ pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions,
         args.all(["-map", &format!("1:{}", stream.index)]);
     }
     args.all(["-vf", &filters(options), "-fps_mode", "passthrough", "-enc_time_base:v", &format!("{}:{}", tb.num, tb.den)]);
-    args.all(["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", &options.quality.to_string(), "-preset", &options.preset]);
-    if let Some(tree) = macroblock_tree(&options.preset) {
-        args.all(["-x264-params", tree]);
-    }
-    args.all(["-threads:v", &options.threads.to_string()]);
+    encoder(&mut args, options);
     let window = options.window.map(|w| w.shifted(shift as f64 * tb.as_f64()));
     for (i, stream) in streams.iter().enumerate() {
         if audio_route(container, stream) == AudioRoute::Transcode {
@@ -83,6 +80,34 @@ pub fn encode_args(output: &Path, container: Container, options: &EncodeOptions,
     args.all(["-f", container.muxer()]);
     args.0.push(file_url(output));
     Ok(args.0)
+}
+
+/// The encoder with its settings.
+fn encoder(args: &mut Args, options: &EncodeOptions) {
+    let (name, quality) = (options.encoder.name(), options.quality.to_string());
+    args.all(["-c:v", name, "-pix_fmt", "yuv420p", "-preset", &options.preset]);
+    match options.encoder {
+        Encoder::X264 => {
+            args.all(["-crf", &quality]);
+            if let Some(tree) = macroblock_tree(&options.preset) {
+                args.all(["-x264-params", tree]);
+            }
+            args.all(["-threads:v", &options.threads.to_string()]);
+        }
+        Encoder::Nvenc { gpu } => {
+            args.all(["-gpu", &gpu.to_string()]);
+            if options.quality == 0 {
+                // its scale begins at 1: to it, 0 is "choose for me"
+                args.all(["-tune", "lossless"]);
+            } else {
+                args.all(["-rc", "vbr", "-cq", &quality, "-b:v", "0", "-profile:v", "high"]);
+            }
+            // as often a key frame as x264. No B-frames: with them ffmpeg 5.1 sets the times of decoding as if a frame took one tick
+            // (nvenc_set_timestamp in libavcodec/nvenc.c). In a time base finer than that they come after the times of presentation, and
+            // ffmpeg then moves the latter.
+            args.all(["-g", "250", "-bf", "0"]);
+        }
+    }
 }
 
 /// What the two fastest presets leave out to be fast on one frame, a macroblock tree over some frames ahead: at the same constant
@@ -178,6 +203,8 @@ pub fn shift_ticks(source: Option<&SourceFile>) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use halfpipe_core::{ByteBudget, Colour, Size, VideoFormat};
+
     use super::*;
 
     fn stream(codec: &str, sample_rate: u32) -> AudioStream {
@@ -192,6 +219,51 @@ mod tests {
         assert_eq!((both % 15360, both % 44100, both % 48000), (0, 0, 0));
         let fine = Rational::new(1, 1_000_000_007);
         assert_eq!(movie_time_scale(fine, &[stream("aac", 48000)]), fine.den);
+    }
+
+    /// The arguments as text.
+    fn arguments(options: &EncodeOptions) -> Vec<String> {
+        let args = encode_args(Path::new("out.mp4"), Container::Mp4, options, 0).unwrap();
+        args.into_iter().map(|arg| arg.into_string().unwrap()).collect()
+    }
+
+    /// What the arguments give this option, each time that it is there.
+    fn given<'a>(args: &'a [String], option: &str) -> Vec<&'a str> {
+        args.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1].as_str()).collect()
+    }
+
+    #[test]
+    fn nvenc_differs_from_x264_in_nothing_but_the_encoder() {
+        let colour = Colour { matrix: Matrix::Bt709, range: Range::Limited };
+        let format = VideoFormat { size: Size::new(640, 360), colour, time_base: Rational::new(1, 15360) };
+        let x264 = EncodeOptions { threads: 3, ..EncodeOptions::new(format, Rational::new(30, 1), ByteBudget::new(1)) };
+        let nvenc = EncodeOptions { quality: 23, ..x264.clone().with_encoder(Encoder::Nvenc { gpu: 1 }) };
+        let (x264, gpu) = (arguments(&x264), arguments(&nvenc));
+        for (option, value) in [
+            ("-c:v", "h264_nvenc"),
+            ("-pix_fmt", "yuv420p"),
+            ("-preset", "p4"),
+            ("-gpu", "1"),
+            ("-rc", "vbr"),
+            ("-cq", "23"),
+            ("-b:v", "0"),
+            ("-bf", "0"),
+            ("-g", "250"),
+        ] {
+            assert_eq!(given(&gpu, option), [value], "{option}");
+        }
+        for option in ["-crf", "-x264-params", "-threads:v"] {
+            assert!(given(&gpu, option).is_empty() && !given(&x264, option).is_empty(), "{option}");
+        }
+        // what comes before and behind the encoder
+        let around = |args: &[String]| {
+            let (start, end) = (args.iter().position(|a| a == "-c:v").unwrap(), args.iter().position(|a| a == "-movflags").unwrap());
+            [args[..start].to_vec(), args[end..].to_vec()]
+        };
+        assert_eq!(around(&gpu), around(&x264));
+        let lossless = arguments(&EncodeOptions { quality: 0, ..nvenc });
+        assert_eq!(given(&lossless, "-tune"), ["lossless"]);
+        assert!(given(&lossless, "-cq").is_empty() && given(&lossless, "-rc").is_empty());
     }
 
     #[test]

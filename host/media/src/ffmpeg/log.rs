@@ -9,6 +9,9 @@ const TAIL_CHARS: usize = 300;
 /// Bytes of a line beyond which its end is dropped.
 const LINE_BYTES: usize = 8192;
 
+/// What ffmpeg says where a GPU does not decode a video, before it goes on in software.
+const GPU_REFUSES: &str = "Failed setup for format cuda";
+
 /// The timestamp that the `showinfo` filter told of one frame, ticks; `None` where the frame had none.
 pub type FrameTime = Option<i64>;
 
@@ -20,6 +23,10 @@ pub struct Log {
     tail: VecDeque<String>,
     /// Number of messages of level error and worse.
     errors: u64,
+    /// The same, up to the last frame that was told of.
+    errors_before: u64,
+    /// Why a GPU does not decode this video.
+    refused: Option<String>,
     /// Frame times not asked for yet. No longer than what ffmpeg has filtered, but not yet been relieved of.
     times: VecDeque<FrameTime>,
 }
@@ -43,7 +50,11 @@ impl Log {
         let line = line.trim_end();
         // metadata of the file is printed behind [info]; nothing in it is taken for a frame
         if line.starts_with('[') && !line.starts_with("[info]") {
+            let told = self.times.len();
             self.times.extend(frame_times(line));
+            if self.times.len() > told {
+                self.errors_before = self.errors;
+            }
         }
         let level = ["[warning]", "[error]", "[fatal]", "[panic]"].iter().position(|level| line.contains(level));
         if let Some(level) = level {
@@ -52,7 +63,23 @@ impl Log {
                 self.tail.pop_front();
             }
             self.tail.push_back(without_address(line).chars().take(TAIL_CHARS).collect());
+            if line.contains(GPU_REFUSES) {
+                self.note_refusal();
+            }
         }
+    }
+
+    /// What was said since the last frame is the GPU's reason, and no damage of the video: software goes on with it.
+    fn note_refusal(&mut self) {
+        let said = usize::try_from(self.errors - self.errors_before).unwrap_or(TAIL_LINES);
+        let reason = self.tail.iter().skip(self.tail.len().saturating_sub(said)).map(String::as_str).collect::<Vec<_>>().join("; ");
+        self.refused.get_or_insert(reason);
+        self.errors = self.errors_before;
+    }
+
+    /// Why a GPU that was to decode does not, so that ffmpeg decodes in software.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// The next frame's timestamp, once ffmpeg has told it.
@@ -120,6 +147,20 @@ mod tests {
             assert_eq!([log.next_time(), log.next_time(), log.next_time()], [Some(Some(80379)), Some(None), Some(Some(-5))]);
             assert_eq!((log.next_time(), log.errors()), (None, 2));
         }
+    }
+
+    #[test]
+    fn a_gpu_that_refuses_is_no_damage() {
+        let mut log = Log::default();
+        log.push(b"[h264 @ 0x2] [error] Hardware is lacking required capabilities\n");
+        log.push(b"[h264 @ 0x2] [error] Failed setup for format cuda: hwaccel initialisation returned error.\n");
+        assert_eq!(log.errors(), 0);
+        let why =
+            "h264: Hardware is lacking required capabilities; h264: Failed setup for format cuda: hwaccel initialisation returned error.";
+        assert_eq!(log.refused(), Some(why));
+        log.push(b"[h264 @ 0x2] [error] bad\n[Parsed_showinfo_2 @ 0x1] [info] n:   0 pts:  7 pts_time:0.1 x\n");
+        log.push(b"[h264 @ 0x2] [error] Failed setup for format cuda: hwaccel initialisation returned error.\n");
+        assert_eq!(log.errors(), 1, "damage before a frame stays counted");
     }
 
     #[test]

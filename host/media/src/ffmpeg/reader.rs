@@ -9,8 +9,8 @@ use halfpipe_core::{ByteBudget, ByteLease, Picture, StageClock};
 use tokio::sync::mpsc;
 
 use super::child::{Child, Transfer, describe};
-use super::log::FrameTime;
-use crate::{MediaError, SourceReport, VideoInfo, Window};
+use super::log::{FrameTime, Log};
+use crate::{Decoder, MediaError, SourceReport, VideoInfo, Window};
 
 /// What the reader hands over.
 pub enum Item {
@@ -97,7 +97,7 @@ impl Reader {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.frames += 1;
         report.repaired_timestamps += u64::from(repaired);
-        report.decode_errors = self.child.log().errors();
+        note(&mut report, self.child.log());
         drop(report);
         let picture = Picture::from_data(size, data).ok_or_else(|| Halt::Failed("a frame has the wrong size".to_owned()))?;
         Ok(Some(Frame { pts, picture: Arc::new(picture), _lease: lease }))
@@ -113,7 +113,7 @@ impl Reader {
         let log = self.child.log();
         let frames = {
             let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            report.decode_errors = log.errors();
+            note(&mut report, log);
             report.tail = log.tail();
             report.frames
         };
@@ -141,6 +141,17 @@ impl Reader {
             first_secs,
             last_secs: self.info.duration_secs.map_or_else(|| "an unknown end".to_owned(), |d| format!("{:.3} s", first_secs + d)),
         }
+    }
+}
+
+/// What the decoder has said so far.
+fn note(report: &mut SourceReport, log: &Log) {
+    report.decode_errors = log.errors();
+    if report.decoder != Decoder::Software
+        && let Some(why) = log.refused()
+    {
+        report.decoder = Decoder::Software;
+        report.refused = Some(why.to_owned());
     }
 }
 

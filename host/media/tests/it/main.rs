@@ -7,6 +7,7 @@ mod bounds;
 mod colour;
 mod common;
 mod damage;
+mod gpu;
 mod inputs;
 mod lifetime;
 mod outputs;

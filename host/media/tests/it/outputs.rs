@@ -5,8 +5,8 @@ use std::path::Path;
 use futures::executor::block_on;
 use halfpipe_core::{ByteBudget, Colour, FrameBatch, Matrix, Pending, Range, Rational, Size, VideoFormat};
 use halfpipe_media::{
-    EncodeOptions, Expect, ExpectedTimes, FfmpegSink, FfmpegSource, FrameSink, FrameSource as _, MediaError, SourceFile, VideoInfo, probe,
-    verify,
+    EncodeOptions, Encoder, Expect, ExpectedTimes, FfmpegSink, FfmpegSource, FrameSink, FrameSource as _, MediaError, SourceFile,
+    VideoInfo, probe, verify,
 };
 
 use crate::common::{BUDGET, Scratch, children, decode, grey, kill_child, options, round_trip, tools};
@@ -69,6 +69,10 @@ fn arguments_out_of_range_are_refused_and_leave_no_file() {
     let bad = [
         EncodeOptions { quality: 52, ..good.clone() },
         EncodeOptions { preset: "warp -i /etc/passwd".to_owned(), ..good.clone() },
+        EncodeOptions { preset: "p4".to_owned(), ..good.clone() },
+        EncodeOptions { preset: "superfast".to_owned(), ..good.clone().with_encoder(Encoder::Nvenc { gpu: 0 }) },
+        // too small for it
+        good.clone().with_encoder(Encoder::Nvenc { gpu: 0 }),
         EncodeOptions { format: format(Size::new(0, 10), tick), ..good.clone() },
         EncodeOptions { format: format(Size::new(64, 64), Rational::new(1, 1_000_000_000)), ..good.clone() },
         EncodeOptions { frame_rate: Rational::new(0, 1), ..good },

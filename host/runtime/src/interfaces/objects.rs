@@ -11,6 +11,7 @@ use crate::bindings::halfpipe::media::errors::Error;
 use crate::bindings::halfpipe::media::video::Encoding;
 use crate::error::HostError;
 use crate::grants::role;
+use crate::report::Warning;
 use crate::resources::{FileHandle, SinkHandle, SourceHandle};
 use crate::state::JobState;
 
@@ -48,6 +49,19 @@ impl JobState {
     }
 }
 
+impl JobState {
+    /// What encodes frames of this size; told where it is not what this job's videos are encoded with.
+    fn settle_encoder(&mut self, size: Size) -> wasmtime::Result<()> {
+        let wanted = self.encoder;
+        self.encoder = self.shared()?.codecs.encoder_for(wanted, size);
+        if self.encoder != wanted {
+            let message = format!("{} does not take frames of {size}, so {} encoded the video", wanted.name(), self.encoder.name());
+            self.warnings.push(Warning { code: "software_video".into(), message });
+        }
+        Ok(())
+    }
+}
+
 impl Host for JobState {
     async fn open_video(&mut self, wanted: String) -> Result<Resource<SourceHandle>, HostError> {
         self.touch();
@@ -61,6 +75,7 @@ impl Host for JobState {
                 let mut options = DecodeOptions::new(queue(self.picture_bytes, self.lockstep));
                 options.window = self.window;
                 options.clock = self.stages.clone();
+                options.decoder = self.decoder;
                 let opened = FfmpegSource::open(&self.shared()?.tools, &path, options);
                 self.blame(opened)?
             }
@@ -84,8 +99,9 @@ impl Host for JobState {
             return Err(Error::InvalidArgument("quality must be 0 to 51".into()).into());
         }
         let path = self.start_output(&wanted)?;
-        let mut options =
-            EncodeOptions::new(VideoFormat { size, ..info.format }, info.frame_rate, queue(self.picture_bytes, self.lockstep));
+        self.settle_encoder(size)?;
+        let format = VideoFormat { size, ..info.format };
+        let mut options = EncodeOptions::new(format, info.frame_rate, queue(self.picture_bytes, self.lockstep)).with_encoder(self.encoder);
         if let Some(input) = self.grants.inputs.get(role::INPUT) {
             options.source = Some(SourceFile { path: input.clone(), info });
         }

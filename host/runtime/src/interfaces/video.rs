@@ -40,7 +40,9 @@ impl HostSource for JobState {
         let next = self.table.get_mut(&this)?.source.next(max as usize).await;
         let Some(batch) = self.blame(next)? else {
             self.input_ended = true;
-            self.source_warnings = self.table.get(&this)?.source.report().warnings();
+            let report = self.table.get(&this)?.source.report();
+            self.source_warnings = report.warnings();
+            self.decoder = report.decoder;
             return Ok(None);
         };
         self.clock.progressed();
