@@ -1,8 +1,8 @@
 //! Objects as files below one folder.
 //!
 //! An object is a plain file at its key, so that files put there by hand are objects too and other programs can read them. What is
-//! not an object lies in `.halfpipe-store/`: `staging/` holds objects being written, each locked by its writer (opening the store
-//! removes those whose writer died), `locks/` holds 256 files that puts and deletes of a key lock (`flock`) while they compare and
+//! not an object lies in `.halfpipe-store/`: `staging/` holds objects being written and folders of files that may become objects, each
+//! locked by its writer (opening the store removes those whose writer died), `locks/` holds 256 files that puts and deletes of a key lock (`flock`) while they compare and
 //! rename; beside them lie the secrets of [`ObjectStore::secret`], with mode 600. Symbolic links are not followed.
 //!
 //! The folder must be one file system with nanosecond timestamps and `flock` (ext4, XFS, Btrfs, tmpfs, overlay; NFS 4).
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) use self::writer::StagingFolder;
 use self::writer::Writer;
 use crate::key::RESERVED;
 use crate::{Key, Object, ObjectMeta, ObjectStore, ObjectWriter, PutMode, StoreError, range};
@@ -57,6 +58,36 @@ impl DirectoryStore {
             Ok(root) => Ok(Self { inner: Arc::new(Inner { name, root }) }),
             Err(source) => Err(StoreError::Open { store: name, source }),
         }
+    }
+
+    /// The folder, links resolved.
+    pub(crate) fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// A folder for files that may become objects by [`ObjectStore::put_file`], which then only renames them.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] where it cannot be made.
+    pub(crate) fn staging_folder(&self) -> Result<StagingFolder, StoreError> {
+        let staging = self.inner.reserved("staging");
+        StagingFolder::new(&staging).map_err(|source| StoreError::io(&self.inner.name, staging.display(), "written", source))
+    }
+
+    /// Moves a folder of files to the root, all at once and on stable storage; `name` is a new one.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] where it cannot be moved; nothing of it is visible then.
+    pub(crate) fn put_folder(&self, name: &Key, staged: &StagingFolder) -> Result<(), StoreError> {
+        let put = || {
+            for entry in fs::read_dir(staged.path())? {
+                File::open(entry?.path())?.sync_all()?;
+            }
+            sync_folder(staged.path())?;
+            fs::rename(staged.path(), self.inner.path(name))?;
+            sync_folder(&self.inner.root)
+        };
+        put().map_err(self.inner.io(name, "written"))
     }
 }
 
@@ -267,8 +298,13 @@ impl Read for Exact {
 
 fn meta(key: &Key, metadata: &Metadata) -> io::Result<ObjectMeta> {
     let modified = metadata.modified()?;
+    Ok(ObjectMeta { key: key.clone(), size: metadata.len(), etag: etag(modified, metadata.len()), modified })
+}
+
+/// The version of a file that was last changed at this time and has this size.
+pub(crate) fn etag(modified: SystemTime, size: u64) -> String {
     let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    Ok(ObjectMeta { key: key.clone(), size: metadata.len(), etag: format!("{nanos:x}-{:x}", metadata.len()), modified })
+    format!("{nanos:x}-{size:x}")
 }
 
 fn is_missing(e: &io::Error) -> bool {

@@ -1,27 +1,33 @@
 //! A folder lent out as a bucket: a server that speaks S3's protocol, within this process.
 //!
 //! # What it is for
-//! Presigned addresses and S3 clients on a machine without S3, and tests. It knows one bucket and the operations that
-//! [`crate::S3Store`] and presigned addresses need; everything else is answered with `NotImplemented`. Of an object it keeps the
-//! bytes only: a content type is accepted and forgotten, metadata of users are refused. Bodies are compared with the
-//! `x-amz-checksum-*` headers and trailers that come with them; `Content-MD5` is not looked at. Browsers may use it from the origins
-//! that it is told.
+//! Presigned addresses and S3 clients on a machine without S3, and tests. It knows one bucket, and what [`crate::S3Store`], presigned
+//! addresses and ordinary tools need of S3: objects, copies, listings, uploads in parts; everything else is answered with
+//! `NotImplemented`. Of an object it keeps the bytes only: a content type is accepted and forgotten, metadata of users are refused.
+//! Bodies are compared with the `x-amz-checksum-*` headers and trailers and the `Content-MD5` that come with them. Browsers may use it
+//! from the origins that it is told.
 //!
 //! # What it rests on
-//! The protocol (parsing, signatures, answers) is the crate s3s; the objects lie in a [`crate::DirectoryStore`]. So conditional puts
-//! are atomic, between this server and other processes that open the same folder as a store as well, what was put survives the loss of
-//! power, and etags are the folder's: opaque texts, not MD5 sums. s3s's own folder backend, s3s-fs, promises less; ARCHITECTURE.md
-//! has the comparison, and `tests/s3s_fs` runs the conformance suite against it.
+//! The protocol (parsing, signatures, answers) is the crate s3s. Its folder backend, s3s-fs, takes in what clients send: it writes bodies
+//! of objects and parts, computes and compares their checksums, names uploads, lists, joins and throws away their parts, and tells
+//! of the bucket. It does so in folders apart, because it does not wait for the disk, checks a condition long before it renames, shows
+//! an object before it compares, and gives temporary files the same names in every process (`reception` and `uploads` say more). What
+//! it has received whole, a [`crate::DirectoryStore`] puts on disk and renames to its key under the key's lock, if the condition
+//! holds then; and the [`crate::DirectoryStore`] gives, lists and deletes objects. So conditional puts are atomic, between this server and
+//! other processes that open the same folder as a store as well, what was put survives the loss of power, and etags are the folder's:
+//! opaque texts, not MD5 sums. ARCHITECTURE.md has figures beside s3s-fs alone; `tests/s3s_fs` runs the conformance suite against that.
 //!
 //! # Folders
-//! `FOLDER/BUCKET/` holds the objects as plain files, `FOLDER/.uploads/` the parts of uploads that are not complete; both outlive the
-//! server.
+//! `FOLDER/BUCKET/` holds the objects as plain files, `FOLDER/.uploads/` a folder for each upload that is not complete; both outlive the
+//! server, and any number of servers may share them. Bodies on their way lie in the staging folders of these two stores; those of a
+//! server that was killed are removed by the next one that starts.
 
 mod browsers;
 mod bucket;
 mod conditions;
-mod digests;
 mod listing;
+mod operations;
+mod reception;
 mod stream;
 mod uploads;
 

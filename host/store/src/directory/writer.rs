@@ -1,8 +1,9 @@
-//! An object on its way: a locked file in the staging folder.
+//! An object on its way: a locked file in the staging folder, or a folder there that goes with a locked file.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::NamedTempFile;
@@ -39,17 +40,58 @@ fn staged(folder: &Path) -> io::Result<NamedTempFile> {
     }
 }
 
-/// Removes staged files whose writers died: those that nobody holds a lock on.
-pub(super) fn sweep(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+/// A folder for files on their way, which only its owner can look into. It lies in the staging folder beside a file of its name
+/// without [`FOLDER`], whose lock keeps both from being swept. Dropped, it goes with all that is in it.
+#[derive(Debug)]
+pub(crate) struct StagingFolder {
+    path: PathBuf,
+    _locked: NamedTempFile,
+}
+
+/// What the names of folders end in.
+const FOLDER: &str = "folder";
+
+impl StagingFolder {
+    pub(super) fn new(staging: &Path) -> io::Result<Self> {
+        // the file first, and last when dropped: a folder without one is nobody's
+        let locked = staged(staging)?;
+        let path = locked.path().with_added_extension(FOLDER);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self { path, _locked: locked })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StagingFolder {
+    fn drop(&mut self) {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.path.display(), %error, "not removed; the next start tries again");
+            }
+            // gone, or moved to where it was meant to be
+            _ => {}
+        }
+    }
+}
+
+/// Removes staged files and folders whose writers died: those that nobody holds a lock on.
+pub(super) fn sweep(staging: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(staging)? {
         let path = entry?.path();
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let is_folder = path.extension().is_some_and(|extension| extension == FOLDER);
+        let locked = if is_folder { path.with_extension("") } else { path.clone() };
+        let held = match File::open(&locked) {
+            Ok(file) => file.try_lock().map(|()| Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && is_folder => Ok(None),
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(e),
         };
-        match file.try_lock() {
-            Ok(()) => match fs::remove_file(&path) {
+        match held {
+            Ok(_held) => match if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) } {
                 Ok(()) => tracing::info!(path = %path.display(), "removed what a killed writer left"),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
@@ -81,5 +123,28 @@ impl ObjectWriter for Writer {
         // it has moved: there is nothing to clean up
         file.disable_cleanup(true);
         Ok(meta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_a_living_owner_stays_and_others_are_swept() {
+        let staging = tempfile::tempdir().unwrap();
+        let names = || fs::read_dir(staging.path()).unwrap().count();
+        let living = StagingFolder::new(staging.path()).unwrap();
+        fs::write(living.path().join("file"), b"on its way").unwrap();
+        // of a process that was killed its lock is gone; or the file that was locked is
+        for name in [".tmp1", ".tmp1.folder/below/file", ".tmp2.folder/file"] {
+            let path = staging.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"left").unwrap();
+        }
+        sweep(staging.path()).unwrap();
+        assert_eq!((names(), living.path().join("file").exists()), (2, true));
+        drop(living);
+        assert_eq!(names(), 0);
     }
 }
