@@ -1,5 +1,5 @@
-//! s3s-fs, bare and with its layer, beside the embedded server: what decides which of them keeps users' objects. Prints figures, and
-//! asserts nothing.
+//! s3s-fs, bare and with its layer, beside the embedded server, where it receives and the directory store publishes. Prints figures, and
+//! asserts nothing; what must hold of the embedded server is asserted in `tests/s3`.
 
 use std::io::Write;
 use std::net::SocketAddr;

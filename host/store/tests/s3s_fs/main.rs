@@ -1,5 +1,6 @@
-//! The S3 store against s3s-fs, the file system server of s3s's makers, with what it lacks put over it (`layer`); and the measurements
-//! beside the embedded server (`compare`) that ARCHITECTURE.md rests on where it says which of the two `halfpipe serve` runs.
+//! The S3 store against s3s-fs as a server of its own, the way its makers serve it, with what it lacks put over it (`layer`); and the
+//! measurements beside the embedded server (`compare`) that ARCHITECTURE.md rests on where it says what `halfpipe serve` leaves to
+//! s3s-fs and what not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod compare;
