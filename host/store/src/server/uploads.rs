@@ -195,7 +195,11 @@ impl Uploads {
             fs::hard_link(self.store.root().join(from.as_str()), &to)?;
             fs::metadata(to)
         };
-        link(within(id, Some(&record(id)))?, record(id)).map_err(S3Error::internal_error)?;
+        link(within(id, Some(&record(id)))?, record(id)).map_err(|e| match e.kind() {
+            // it has ended just now
+            io::ErrorKind::NotFound => s3_error!(NoSuchUpload),
+            _ => failed(S3Error::internal_error(e)),
+        })?;
         let mut linked = Vec::with_capacity(parts.len());
         for (named, place) in parts.iter().zip(1..) {
             let number = named.part_number.ok_or_else(|| s3_error!(InvalidPart, "a part has no number"))?;
