@@ -30,10 +30,10 @@ def seen(shift=0.0, visible=1.0):
 
 class Encoding(unittest.TestCase):
     def test_peers_encode_as_halfpipe_does(self):
-        ffmpeg = Path(__file__).parents[2] / "host" / "media" / "src" / "ffmpeg"
-        self.assertIn(f'"{x264.PRESET}".to_owned()', (ffmpeg / "encode.rs").read_text())
+        media = Path(__file__).parents[2] / "host" / "media" / "src"
+        self.assertIn(f'Self::X264 => "{x264.PRESET}"', (media / "codecs.rs").read_text())
         arguments = x264.arguments()
-        self.assertIn(f'"{arguments[arguments.index("-x264-params") + 1]}"', (ffmpeg / "encode_args.rs").read_text())
+        self.assertIn(f'"{arguments[arguments.index("-x264-params") + 1]}"', (media / "ffmpeg" / "encode_args.rs").read_text())
         self.assertNotIn("-x264-params", x264.arguments("veryfast", 0))
 
 
