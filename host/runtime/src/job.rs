@@ -264,9 +264,8 @@ impl Host {
         options::check(&guest.description.options_schema, &job.options)
             .map_err(|message| RuntimeError::Options { guest: guest.description.name.clone(), message })?;
         let stages = StageClock::default();
-        let (ready, needs) = self.prepare(&job, &stages).await?;
+        let (ready, needs, load) = self.prepare(&job, &stages).await?;
         let grants = job.grants()?;
-        let load_seconds = begun.elapsed().as_secs_f64();
 
         let (started, cpu) = (Instant::now(), usage::cpu_secs());
         let (mut state, report, instantiate) = self.run_guest(&job, grants, &needs, (ready, stages, begun)).await?;
@@ -277,7 +276,7 @@ impl Host {
             return Err(RuntimeError::Cancelled);
         }
         let wall = started.elapsed().as_secs_f64();
-        let outcome = Outcome { wall, load: load_seconds, cpu: usage::cpu_secs() - cpu, instantiate };
+        let outcome = Outcome { wall, load: load.as_secs_f64(), cpu: usage::cpu_secs() - cpu, instantiate };
         if let Some(message) = self.shared.codecs.warning.clone() {
             state.warnings.push(Warning { code: "software_video".into(), message });
         }
@@ -292,11 +291,16 @@ impl Host {
         self.shared.codecs.encoder_of(job.window.is_some_and(|w| w.part.is_some()))
     }
 
-    /// Looks at the input and starts to decode it, while what the guest needs is loaded. Of two faults the input's is told, and at once.
-    async fn prepare(&self, job: &Job, stages: &StageClock) -> Result<(FfmpegSource, Needs), RuntimeError> {
+    /// Looks at the input and starts to decode it, while what the guest needs is loaded, and says how long that loading took. Of two
+    /// faults the input's is told, and at once.
+    async fn prepare(&self, job: &Job, stages: &StageClock) -> Result<(FfmpegSource, Needs, Duration), RuntimeError> {
         let (tools, input) = (self.shared.tools.clone(), job.input.clone());
         let probing = tokio::task::spawn_blocking(move || halfpipe_media::probe(&tools, &input));
-        let mut loading = pin!(self.load_needs(job));
+        let mut loading = pin!(async {
+            let start = Instant::now();
+            let needs = self.load_needs(job).await?;
+            Ok::<_, RuntimeError>((needs, start.elapsed()))
+        });
         let mut loaded = None;
         let mut probing = pin!(probing);
         let probed = loop {
@@ -314,11 +318,11 @@ impl Host {
             ..DecodeOptions::new(objects::queue(picture_bytes, job.lockstep))
         };
         let ready = FfmpegSource::open_probed(&self.shared.tools, &job.input, probed, options)?;
-        let needs = match loaded {
+        let (needs, load) = match loaded {
             Some(needs) => needs?,
             None => loading.await?,
         };
-        Ok((ready, needs))
+        Ok((ready, needs, load))
     }
 
     /// Asks the guest what it needs and loads it, digests checked.

@@ -158,7 +158,8 @@ pub struct JobReport {
     /// Settings in effect. `video` says what decoded the input (`software`, `nvidia`) and what encoded the video (`libx264`, `h264_nvenc`;
     /// null where none was written).
     pub settings: serde_json::Value,
-    /// Wall seconds of the whole job, models not included.
+    /// Wall seconds of the job from when models are loaded and the input is being decoded: the frames that were decoded by then, at most
+    /// those that wait for the guest, are not in it.
     pub wall_seconds: f64,
     /// Wall seconds of loading models, where this job had to.
     pub load_seconds: f64,
