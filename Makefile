@@ -8,9 +8,9 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-##? CLIP          video that `make demo` works on
+##? CLIP          video that `make demo` and `make flamegraph` work on
 ##? OUT           folder that `make demo` writes to
-##? ARGS          more arguments for `halfpipe` in demo, doctor and bench, and for the runner in test-unit and bench-parts
+##? ARGS          more arguments for `halfpipe` in demo, doctor, flamegraph and bench, and for the runner in test-unit and bench-parts
 ##? PACKAGES      install (default), check or skip: what to do about system packages that are missing
 ##? GUEST_STD     auto (default), rustup or debian: where the guests' standard library comes from
 ##? PREFIX        where `make install` installs to
@@ -202,6 +202,19 @@ bench-overlap: build guests models clips ## The pipeline against running it one 
 .PHONY: bench-parts
 bench-parts: models ## Benchmarks of single parts: image operations, and each network
 	$(CARGO) bench $(LOCKED) $(PRODUCT) $(ARGS)
+
+.PHONY: flamegraph
+flamegraph: ## Flame graphs of a job, and of the guest alone: out/flamegraph/ (needs Linux's perf)
+	+@infra/local/phases.sh packages models clips build flamegraph-run
+
+# The guest once more, with the names of its functions, where it is in nobody's way.
+.PHONY: flamegraph-run
+flamegraph-run:
+	@$(GUEST_ENV); export CARGO_PROFILE_GUEST_STRIP=debuginfo; set -x; \
+	  $(CARGO) build $(LOCKED) --profile guest --target wasm32-wasip2 -p halfpipe-overlay --target-dir $(TARGET_DIR)/flamegraph
+	@mkdir -p $(TARGET_DIR)/flamegraph/guests
+	@cp $(TARGET_DIR)/flamegraph/wasm32-wasip2/guest/halfpipe_overlay.wasm $(TARGET_DIR)/flamegraph/guests/overlay.wasm
+	@infra/local/flamegraph.sh $(HALFPIPE) $(TARGET_DIR)/flamegraph/guests out/flamegraph $(CLIP) $(ARGS)
 
 .PHONY: bench-service
 bench-service: ## Fifty short jobs on a real server, and how long a look at a status takes meanwhile

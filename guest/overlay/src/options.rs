@@ -181,7 +181,14 @@ impl Options {
 
     /// The detector schedule's part.
     pub fn detector(&self) -> DetectorOptions {
-        DetectorOptions { max_seconds: self.detector_seconds, max_frames: self.detector_frames, ..DetectorOptions::default() }
+        let defaults = DetectorOptions::default();
+        DetectorOptions {
+            max_seconds: self.detector_seconds,
+            max_frames: self.detector_frames,
+            // who wants it more often than that wants it so in empty scenes and searches too
+            empty_frames: defaults.empty_frames.min(self.detector_frames),
+            search_frames: defaults.search_frames.min(self.detector_frames),
+        }
     }
 }
 
@@ -206,6 +213,13 @@ mod tests {
         }
         assert_eq!(sizes(r#"{"detector_sizes": [320]}"#, DetectorReason::Interval), [320]);
         assert_eq!(sizes(r#"{"detector_all_sizes": true}"#, DetectorReason::Interval), [256, 512]);
+    }
+
+    #[test]
+    fn every_frame_is_every_frame() {
+        let DetectorOptions { max_frames, empty_frames, search_frames, .. } =
+            Options::parse(r#"{"detector_frames": 1}"#).unwrap().detector();
+        assert_eq!((max_frames, empty_frames, search_frames), (1, 1, 1), "in an empty scene too");
     }
 
     #[test]

@@ -166,6 +166,9 @@ pub struct RunArgs {
     /// Longest time the job may take
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+    /// Name the pipeline's functions to Linux's perf, in /tmp/perf-<process id>.map (`make flamegraph`)
+    #[arg(long)]
+    pub perf_map: bool,
 
     /// Where things are
     #[command(flatten)]

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use clap::Args;
 use halfpipe_join::{JoinReport, Plan, Request};
-use halfpipe_media::{Tools, stop_signal};
+use halfpipe_media::stop_signal;
 use halfpipe_runtime::RuntimeError;
 use halfpipe_runtime::motion::{MotionFiles, export_files};
 use halfpipe_service::settings::Places;
 
 use crate::args::DataArgs;
-use crate::signals;
 use crate::split::{fault, refuse_to_replace};
+use crate::{places, signals};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,7 +86,7 @@ fn work_on(args: &JoinArgs, signal: halfpipe_media::StopSignal) -> anyhow::Resul
         Some(source) => source.clone(),
         None => find_source(&plan.source.path, &args.plan),
     };
-    let tools = Tools::find().map_err(RuntimeError::from)?;
+    let tools = places::tools()?;
     let motion = args.data.glb.is_some() || args.data.bvh.is_some();
     // motion files are made from the poses, wanted or not
     let scratch =

@@ -1,9 +1,9 @@
 //! The engines, as the command line and the environment want them.
 
-use halfpipe_media::VideoChoice;
+use halfpipe_media::{Tools, VideoChoice};
 use halfpipe_nn::Device;
 use halfpipe_render::AdapterChoice;
-use halfpipe_runtime::{Host, HostConfig, Limits, Precompiled};
+use halfpipe_runtime::{Host, HostConfig, Limits, Precompiled, RuntimeError};
 use halfpipe_service::settings::Places;
 
 use crate::args::{DeviceArg, Devices, RendererArg, VideoArg};
@@ -14,6 +14,11 @@ pub fn compiled() -> Precompiled {
         Some(cache) => Precompiled::beside_program().with_cache(cache.join("compiled")),
         None => Precompiled::beside_program(),
     }
+}
+
+/// ffmpeg and ffprobe, which the user's cache remembers from one start to the next.
+pub fn tools() -> Result<Tools, RuntimeError> {
+    Ok(halfpipe_nn::catalog::cache_dir().as_deref().map_or_else(Tools::find, Tools::find_remembering)?)
 }
 
 impl Devices {

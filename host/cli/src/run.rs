@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use halfpipe_media::Window;
-use halfpipe_runtime::{CancelToken, Job, JobReport, Limits, Outputs, RuntimeError};
+use halfpipe_runtime::{CancelToken, Host, HostConfig, Job, JobReport, Limits, Outputs, RuntimeError};
 use serde_json::{Map, Value};
 
 use crate::args::{LandmarksArg, LayoutArg, RunArgs};
@@ -35,19 +35,27 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
 
 async fn work(args: &RunArgs, bar: &Bar, cancel: &CancelToken) -> anyhow::Result<JobReport> {
     let limits = Limits { wall: args.timeout.map(Duration::from_secs), ..Limits::default() };
+    let tools = places::tools()?;
     if !args.input.exists() {
         // the commonest mistake deserves an answer before models are loaded
-        halfpipe_media::probe(&halfpipe_media::Tools::find().map_err(RuntimeError::from)?, &args.input).map_err(RuntimeError::from)?;
+        halfpipe_media::probe(&tools, &args.input).map_err(RuntimeError::from)?;
     }
+    // while the engines start
+    let probing = {
+        let (tools, input) = (tools.clone(), args.input.clone());
+        tokio::task::spawn_blocking(move || halfpipe_media::probe(&tools, &input))
+    };
     let window = window(args)?;
     let component = halfpipe_runtime::host::find_guest(&args.pipeline, &args.places.guests_dir()?)?;
-    let host = places::host(&args.places, &args.devices, limits)?;
+    let config = places::config(&args.places, &args.devices, limits)?;
+    let host = Host::start(HostConfig { tools: Some(tools), perf_map: args.perf_map, ..config })?;
     let guest = host.load_guest(&component).await?;
     let show = bar.clone();
     let job = Job {
         id: format!("run-{}", std::process::id()),
         guest,
         input: args.input.clone(),
+        probed: Some(probing.await?.map_err(RuntimeError::from)?),
         outputs: Outputs {
             video: args.output.clone(),
             poses: args.data.poses.clone(),

@@ -6,8 +6,10 @@ use anyhow::Context;
 use clap::Args;
 use halfpipe_join::cut::Wanted;
 use halfpipe_join::{JoinError, Plan, SplitOptions};
-use halfpipe_media::{Tools, Window};
+use halfpipe_media::Window;
 use halfpipe_runtime::RuntimeError;
+
+use crate::places;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +49,7 @@ pub fn split(args: &SplitArgs) -> anyhow::Result<()> {
         (None, Some(seconds)) => Wanted::Seconds(seconds),
         (None, None) => return Err(RuntimeError::BadInput("give --windows N or --seconds S".into()).into()),
     };
-    let tools = Tools::find().map_err(RuntimeError::from)?;
+    let tools = places::tools()?;
     let plan = halfpipe_join::split(&tools, &args.input, SplitOptions { wanted, overlap: args.overlap }).map_err(fault)?;
     let text = plan.to_json(&args.output).map_err(fault)?;
     std::fs::write(&args.output, text).with_context(|| format!("cannot write {}", args.output.display()))?;

@@ -42,6 +42,7 @@ async fn spent(host: &Host, guest: &Arc<Guest>, folder: &Path, frames: u32) -> S
         },
         // as much is done for every frame
         options: serde_json::json!({ "detector_frames": 1, "landmark_passes": 2, "detector_sizes": [256] }),
+        probed: None,
         batch: 8,
         window: None,
         quality: None,

@@ -46,6 +46,7 @@ fn the_command_and_an_embedded_host_agree() {
             input,
             outputs: Outputs { poses: Some(desk.path("embedded.jsonl")), ..Outputs::default() },
             options: serde_json::json!({ "detector_sizes": [256] }),
+            probed: None,
             batch: 8,
             window: None,
             quality: None,

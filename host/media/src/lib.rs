@@ -22,6 +22,7 @@ pub mod info;
 pub mod listing;
 pub mod nvidia;
 pub mod probe;
+mod remembered;
 pub mod sink;
 pub mod source;
 pub mod still;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use crate::MediaError;
+use serde::{Deserialize, Serialize};
+
+use crate::{MediaError, remembered};
 
 /// Overrides where ffmpeg is.
 pub const FFMPEG_VARIABLE: &str = "HALFPIPE_FFMPEG";
@@ -22,7 +24,7 @@ pub(crate) const DEMUXERS: &str = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,f
                                    yuv4mpegpipe,wav,mp3,flac,aac";
 
 /// The two programs, found and checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tools {
     /// ffmpeg, with libx264.
     pub ffmpeg: PathBuf,
@@ -40,11 +42,18 @@ impl Tools {
     /// # Errors
     /// [`MediaError::ToolMissing`], [`MediaError::ToolTooOld`] or [`MediaError::ToolLacks`], saying what to install.
     pub fn find() -> Result<Self, MediaError> {
-        let at = |variable: &str, usual: PathBuf| match std::env::var_os(variable) {
-            Some(path) if !path.is_empty() => PathBuf::from(path),
-            _ => on_path(usual),
-        };
-        Self::at(&at(FFMPEG_VARIABLE, ffmpeg_sidecar::paths::ffmpeg_path()), &at(FFPROBE_VARIABLE, ffmpeg_sidecar::ffprobe::ffprobe_path()))
+        let (ffmpeg, ffprobe) = places();
+        Self::at(&ffmpeg, &ffprobe)
+    }
+
+    /// The same, but starts them only where they are not those that were found good the last time, which the file `tools.json` in
+    /// `folder` tells: a start takes a tenth of a second, most of it in the dynamic linker.
+    ///
+    /// # Errors
+    /// As [`Tools::find`]. A file that cannot be read or written is no error: then they are started.
+    pub fn find_remembering(folder: &Path) -> Result<Self, MediaError> {
+        let (ffmpeg, ffprobe) = places();
+        remembered::tools(folder, &ffmpeg, &ffprobe)
     }
 
     /// Checks the two programs at these paths.
@@ -77,6 +86,15 @@ impl Tools {
     pub(crate) fn ffmpeg<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output, MediaError> {
         run(&self.ffmpeg, FFMPEG_VARIABLE, args)
     }
+}
+
+/// Where the programs are.
+fn places() -> (PathBuf, PathBuf) {
+    let at = |variable: &str, usual: PathBuf| match std::env::var_os(variable) {
+        Some(path) if !path.is_empty() => PathBuf::from(path),
+        _ => on_path(usual),
+    };
+    (at(FFMPEG_VARIABLE, ffmpeg_sidecar::paths::ffmpeg_path()), at(FFPROBE_VARIABLE, ffmpeg_sidecar::ffprobe::ffprobe_path()))
 }
 
 /// The argument that opens exactly this file, whatever characters its name has, and never a protocol or an option.

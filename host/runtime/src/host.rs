@@ -37,6 +37,10 @@ pub struct HostConfig {
     pub limits: Limits,
     /// Where compiled components are looked for, and kept.
     pub precompiled: Precompiled,
+    /// ffmpeg and ffprobe, where they have been found already; none to look for them.
+    pub tools: Option<Tools>,
+    /// Whether Linux's `perf` is told the names of the guests' functions ([`Sandbox::with_perf_map`]).
+    pub perf_map: bool,
 }
 
 impl HostConfig {
@@ -54,6 +58,8 @@ impl HostConfig {
             video: VideoChoice::Auto,
             limits: Limits::default(),
             precompiled: Precompiled::beside_program(),
+            tools: None,
+            perf_map: false,
         }
     }
 }
@@ -83,10 +89,11 @@ impl Host {
         let draw = LaneConfig { adapter: config.adapter, ..LaneConfig::default() };
         // each waits mostly for other programs, drivers and files; all have ended when this returns, also where one fails
         let (sandbox, tools, draw, nn) = std::thread::scope(|scope| {
-            let tools = scope.spawn(Tools::find);
+            let tools = scope.spawn(|| config.tools.map_or_else(Tools::find, Ok));
             let draw = scope.spawn(|| DrawLane::start(draw));
             let nn = scope.spawn(|| NnLane::start(nn));
-            let sandbox = Sandbox::new(&config.limits, config.precompiled);
+            let sandbox = if config.perf_map { Sandbox::with_perf_map } else { Sandbox::new };
+            let sandbox = sandbox(&config.limits, config.precompiled);
             (sandbox, joined(tools), joined(draw), joined(nn))
         });
         let (sandbox, tools, draw, nn) = (sandbox?, tools?, draw?, nn?);

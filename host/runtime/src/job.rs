@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Size, StageClock};
-use halfpipe_media::{DecodeOptions, Decoder, Encoder, Expect, ExpectedTimes, FfmpegSource, FrameSource as _, Window};
+use halfpipe_media::{DecodeOptions, Decoder, Encoder, Expect, ExpectedTimes, FfmpegSource, FrameSource as _, VideoInfo, Window};
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -68,6 +68,8 @@ pub struct Job {
     pub guest: Arc<Guest>,
     /// The video to read.
     pub input: PathBuf,
+    /// What [`halfpipe_media::probe`] said of that file, where somebody asked before; none to ask now.
+    pub probed: Option<VideoInfo>,
     /// What to write.
     pub outputs: Outputs,
     /// Options of the guest, a JSON object.
@@ -294,8 +296,8 @@ impl Host {
     /// Looks at the input and starts to decode it, while what the guest needs is loaded, and says how long that loading took. Of two
     /// faults the input's is told, and at once.
     async fn prepare(&self, job: &Job, stages: &StageClock) -> Result<(FfmpegSource, Needs, Duration), RuntimeError> {
-        let (tools, input) = (self.shared.tools.clone(), job.input.clone());
-        let probing = tokio::task::spawn_blocking(move || halfpipe_media::probe(&tools, &input));
+        let (tools, input, probed) = (self.shared.tools.clone(), job.input.clone(), job.probed.clone());
+        let probing = tokio::task::spawn_blocking(move || probed.map_or_else(|| halfpipe_media::probe(&tools, &input), Ok));
         let mut loading = pin!(async {
             let start = Instant::now();
             let needs = self.load_needs(job).await?;

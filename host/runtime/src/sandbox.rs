@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy};
 
 use crate::bindings::Pipeline;
 use crate::error::RuntimeError;
@@ -33,6 +33,19 @@ impl Sandbox {
     /// # Errors
     /// [`RuntimeError::Engine`] where the system does not give enough address space or threads.
     pub fn new(limits: &Limits, precompiled: Precompiled) -> Result<Self, RuntimeError> {
+        Self::start(limits, precompiled, ProfilingStrategy::None)
+    }
+
+    /// The same, and tells Linux's `perf` the names of the guests' functions, in the file where it looks for them:
+    /// `/tmp/perf-<process id>.map`, which stays for `perf report`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`RuntimeError::Engine`] where that file cannot be written.
+    pub fn with_perf_map(limits: &Limits, precompiled: Precompiled) -> Result<Self, RuntimeError> {
+        Self::start(limits, precompiled, ProfilingStrategy::PerfMap)
+    }
+
+    fn start(limits: &Limits, precompiled: Precompiled, profiling: ProfilingStrategy) -> Result<Self, RuntimeError> {
         let fault = |e: wasmtime::Error| RuntimeError::Engine(format!("{e:#}"));
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(MOST_INSTANCES)
@@ -48,6 +61,7 @@ impl Sandbox {
             .max_core_instance_size(1 << 20);
         let mut config = Config::new();
         config.wasm_component_model(true).epoch_interruption(true).allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        config.profiler(profiling);
         let engine = Engine::new(&config).map_err(fault)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(fault)?;

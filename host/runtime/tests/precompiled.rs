@@ -158,3 +158,17 @@ fn a_folder_that_cannot_be_made_is_an_error_with_a_remedy() {
     assert!(matches!(error, RuntimeError::Precompiled { .. }) && error.to_string().contains("--out"), "{error}");
     drop(folder);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn perf_is_told_the_functions_of_a_guest() {
+    let (folder, component, _) = compiled();
+    let map = PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()));
+    let sandbox = Sandbox::with_perf_map(&limits(), Precompiled::new(folder.path().to_owned())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let guest = runtime.block_on(Guest::load(&sandbox, &limits(), &component)).unwrap();
+    let named = std::fs::read_to_string(&map).unwrap();
+    std::fs::remove_file(&map).unwrap();
+    assert!(guest.precompiled, "what was compiled before can be named too");
+    assert!(named.lines().filter(|line| line.contains("function[")).count() > 50, "{named}");
+}

@@ -16,6 +16,7 @@ use crate::engines::Engines;
 use crate::http::uploads::Presign;
 use crate::jobs::live::Live;
 use crate::jobs::{Ledger, LedgerError, Record, Spec, Submission};
+use crate::probes::Probes;
 use crate::queue::{BackOff, job_message};
 use crate::shelf::{PlannerShelf, Shelf};
 
@@ -68,6 +69,8 @@ pub struct App {
     pub(crate) cancels: watch::Sender<u64>,
     /// How far the jobs of this process are.
     pub(crate) live: Live,
+    /// What was found in the videos that came in here.
+    pub(crate) probes: Probes,
     /// What is known of jobs.
     pub ledger: Ledger,
     /// The engines.
@@ -102,6 +105,7 @@ impl App {
             results: OnceLock::new(),
             cancels: watch::Sender::new(0),
             live: Live::default(),
+            probes: Probes::default(),
             ledger,
             engines,
             shelf,

@@ -14,6 +14,7 @@ pub mod events;
 pub mod http;
 pub mod jobs;
 mod place;
+mod probes;
 pub mod queue;
 pub mod server;
 pub mod settings;

@@ -74,6 +74,7 @@ impl Runner {
                 report: None,
             },
             options: variant.options(),
+            probed: None,
             batch: variant.batch,
             window: None,
             quality: None,

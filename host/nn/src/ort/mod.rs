@@ -1,5 +1,6 @@
 //! The engine on ONNX Runtime, whose shared library is loaded when the program runs: one binary serves CPU and GPU builds.
 
+mod bound;
 mod device;
 mod library;
 mod pair;

@@ -7,6 +7,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef};
 
+use super::bound::Bound;
 use super::device::Device;
 use super::library::OrtLibrary;
 use crate::catalog::{Entry, PortEntry};
@@ -22,6 +23,8 @@ const UNLISTED: &str = "; the model has external data that its catalog entry doe
 pub(super) struct OrtModel {
     name: String,
     session: Session,
+    /// Where its inputs and outputs lie, on a GPU.
+    bound: Option<Bound>,
     ports: Ports,
     notes: Vec<String>,
 }
@@ -54,7 +57,20 @@ impl OrtModel {
         };
         let session = session.map_err(failed)?;
         let ports = Ports { inputs: ports(name, session.inputs())?, outputs: ports(name, session.outputs())? };
-        Ok(Self { name: name.to_owned(), session, ports, notes })
+        let mut model = Self { name: name.to_owned(), session, bound: None, ports, notes };
+        if device.is_gpu()
+            && let Err(e) = model.bind(device)
+        {
+            model.notes.push(format!("`{name}` goes by way of ordinary memory, because page-locked memory cannot be had: {e}"));
+        }
+        Ok(model)
+    }
+
+    /// From now on inputs and outputs lie where the device reaches them.
+    fn bind(&mut self, device: Device) -> ort::Result<()> {
+        let outputs = self.ports.outputs.iter().map(|port| port.name.as_str());
+        self.bound = Some(Bound::new(&self.session, device, outputs)?);
+        Ok(())
     }
 }
 
@@ -71,9 +87,15 @@ impl Model for OrtModel {
         let name = &self.name;
         let batch = inputs.first().and_then(|(_, t)| t.dims().first().copied()).unwrap_or(1);
         let failed = |e: ort::Error| run_error(name, batch, &e.to_string());
-        let values: Vec<(&str, SessionInputValue<'_>)> =
-            inputs.iter().map(|(n, t)| Ok((n.as_str(), borrow(t)?))).collect::<ort::Result<_>>().map_err(failed)?;
-        let outputs = self.session.run(values).map_err(failed)?;
+        let outputs = match &mut self.bound {
+            Some(bound) => bound.run(&mut self.session, inputs),
+            None => inputs
+                .iter()
+                .map(|(n, t)| Ok((n.as_str(), borrow(t)?)))
+                .collect::<ort::Result<Vec<(&str, SessionInputValue<'_>)>>>()
+                .and_then(|values| self.session.run(values)),
+        };
+        let outputs = outputs.map_err(failed)?;
         let take = |port: &Port| match outputs.get(&port.name) {
             Some(value) => copy_out(name, port, value),
             None => Err(engine_error(name, &format!("the output {port} did not come"))),
@@ -197,5 +219,41 @@ fn run_error(model: &str, batch: usize, message: &str) -> NnError {
         NnError::OutOfMemory { model: model.to_owned(), batch, message: message.to_owned() }
     } else {
         engine_error(model, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Doubles four numbers; made by `tests/fixtures/make_fixtures.py`.
+    const PROBE: &[u8] = include_bytes!("probe.onnx");
+
+    #[test]
+    fn bound_inputs_and_outputs_give_the_same() -> Result<(), NnError> {
+        let library = OrtLibrary::load(None)?;
+        let mut model = OrtModel::new(library, Device::Cpu, 1, "probe", PROBE, &[])?;
+        model.bind(Device::Cpu).map_err(|e| engine_error("probe", &e.to_string()))?;
+        for first in [1.0f32, 7.0, -3.0] {
+            let x = Tensor::from_vec(vec![4], (0..4).map(|i| first + i as f32).collect())?;
+            let y = model.run(&[("x".into(), x)])?;
+            assert_eq!(y[0].as_f32()?, [0.0, 1.0, 2.0, 3.0].map(|i| 2.0 * (first + i)), "each run has its own values");
+        }
+        let wrong = Tensor::from_vec(vec![3], vec![0.0f32; 3])?;
+        assert!(model.run(&[("x".into(), wrong)]).is_err(), "a shape that the graph does not take");
+        assert!(model.run(&[("z".into(), Tensor::from_vec(vec![4], vec![0.0f32; 4])?)]).is_err(), "an input that it does not have");
+        assert!(model.run(&[]).is_err(), "and none");
+        let x = Tensor::from_vec(vec![4], vec![0.5f32; 4])?;
+        assert_eq!(model.run(&[("x".into(), x)])?[0].as_f32()?, [1.0; 4], "it goes on after an error");
+        Ok(())
+    }
+
+    #[test]
+    fn page_locked_memory_without_a_gpu_is_an_error() -> Result<(), NnError> {
+        let mut model = OrtModel::new(OrtLibrary::load(None)?, Device::Cpu, 1, "probe", PROBE, &[])?;
+        assert!(model.bind(Device::Cuda { id: 0 }).is_err());
+        let x = Tensor::from_vec(vec![4], vec![2.0f32; 4])?;
+        assert_eq!(model.run(&[("x".into(), x)])?[0].as_f32()?, [4.0; 4], "and the model is as it was");
+        Ok(())
     }
 }

@@ -63,6 +63,7 @@ impl Bench {
             input: self.input.clone(),
             outputs: Outputs { video: Some(self.out("out.mp4")), ..Outputs::default() },
             options,
+            probed: None,
             batch: 8,
             window: None,
             quality: None,

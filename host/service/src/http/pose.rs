@@ -84,6 +84,7 @@ pub(crate) async fn pose_hybrid(
         input: video,
         outputs: outputs.clone(),
         options: Value::Object(Map::new()),
+        probed: None,
         batch: 1,
         window: None,
         quality: Some(QUALITY),

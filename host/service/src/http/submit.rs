@@ -283,9 +283,10 @@ pub(super) async fn of_form(app: &Arc<App>, headers: &HeaderMap, form: Form) -> 
     {
         return Ok(former);
     }
-    crate::http::upload::check_video(&form).await?;
+    let info = crate::http::upload::check_video(&form).await?;
     let (at, path) = (input.clone(), form.video.clone());
     let meta = app.blocking(move |app| app.store.put_file(&at, &path, PutMode::Create)).await?;
+    app.probes.keep(input.as_str(), &meta.etag, info);
     let spec = Spec { input_etag: Some(meta.etag), input_owned: true, ..spec };
     let submitted = app.submit(Submission { spec, idempotency: key, fingerprint, id: Some(id) }).await;
     if !matches!(&submitted, Ok((record, _)) if record.spec.input == input.as_str()) {

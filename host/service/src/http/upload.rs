@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::http::{HeaderMap, StatusCode, header};
-use halfpipe_media::{MediaError, Tools};
+use halfpipe_media::{MediaError, Tools, VideoInfo};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -192,11 +192,11 @@ async fn text(config: &Config, mut field: Field<'_>, name: &str) -> Result<Strin
     String::from_utf8(bytes).map_err(|_| bad_form(format!("the field `{name}` is not UTF-8 text")))
 }
 
-/// Makes sure that a file is a video that can be worked on.
+/// Makes sure that a file is a video that can be worked on, and gives what is in it.
 ///
 /// # Errors
 /// 400 with what is wrong with it; 503 where it cannot be looked at.
-pub(super) async fn check_video(form: &Form) -> Result<(), ApiError> {
+pub(super) async fn check_video(form: &Form) -> Result<VideoInfo, ApiError> {
     static TOOLS: OnceLock<Tools> = OnceLock::new();
     let path = form.video.clone();
     let probed = tokio::task::spawn_blocking(move || {
@@ -211,7 +211,7 @@ pub(super) async fn check_video(form: &Form) -> Result<(), ApiError> {
     })
     .await
     .map_err(crate::AppError::Task)?;
-    probed.map(|_| ()).map_err(|e| video_error(&e, form))
+    probed.map_err(|e| video_error(&e, form))
 }
 
 fn video_error(e: &MediaError, form: &Form) -> ApiError {

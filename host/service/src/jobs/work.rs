@@ -332,6 +332,7 @@ async fn attempt(app: &Arc<App>, record: &Record, token: u64, pulse: &Arc<Pulse>
         input: input.clone(),
         outputs,
         options: Value::Object(spec.options.clone()),
+        probed: app.probes.take(&spec.input, spec.input_etag.as_deref()),
         batch: spec.batch,
         window,
         quality: None,
