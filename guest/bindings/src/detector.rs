@@ -46,6 +46,12 @@ pub struct Detector {
     pub score: f32,
 }
 
+/// A look at frames of one batch that has been queued; its people may still be in the making.
+pub struct Look {
+    /// The runs of each group of frames (how many they are), one for each size of the input.
+    groups: Vec<(usize, Vec<Queued>)>,
+}
+
 /// One run that was queued.
 struct Queued {
     map: Letterbox,
@@ -123,18 +129,35 @@ impl Detector {
     /// # Errors
     /// The same.
     pub fn detect_at(&self, batch: &FrameBatch, frames: &[u32], long_sides: &[u32]) -> Result<Vec<Vec<PersonBox>>, Failure> {
+        self.people(&self.look(batch, frames, long_sides)?)
+    }
+
+    /// Queues what [`detect_at`](Self::detect_at) waits for: until its [`people`](Self::people) are asked for, other work may be done.
+    ///
+    /// # Errors
+    /// As [`detect`](Self::detect).
+    pub fn look(&self, batch: &FrameBatch, frames: &[u32], long_sides: &[u32]) -> Result<Look, Failure> {
         let (Run::UpTo(most) | Run::Exactly(most)) = self.run;
+        let group = |frames: &[u32]| {
+            let runs = self.sizes(batch.size(), long_sides).into_iter().map(|size| self.queue(batch, frames, size));
+            Ok((frames.len(), runs.collect::<Result<_, _>>()?))
+        };
+        Ok(Look { groups: frames.chunks(most).map(group).collect::<Result<_, Failure>>()? })
+    }
+
+    /// The people of each frame of a look. Waits for them.
+    ///
+    /// # Errors
+    /// As [`detect`](Self::detect).
+    pub fn people(&self, look: &Look) -> Result<Vec<Vec<PersonBox>>, Failure> {
         let limit = self.facts.most as usize;
-        let mut people = Vec::with_capacity(frames.len());
-        for frames in frames.chunks(most) {
-            // all sizes are queued before any is waited for
-            let queued: Vec<Queued> =
-                self.sizes(batch.size(), long_sides).into_iter().map(|size| self.queue(batch, frames, size)).collect::<Result<_, _>>()?;
-            let mut found = vec![Vec::new(); frames.len()];
-            for run in &queued {
+        let mut people = Vec::new();
+        for (frames, runs) in &look.groups {
+            let mut found = vec![Vec::new(); *frames];
+            for run in runs {
                 self.decoder.decode(run, self.options(), &mut found)?;
             }
-            people.extend(found.into_iter().map(|found| match &queued[..] {
+            people.extend(found.into_iter().map(|found| match &runs[..] {
                 [_] => found,
                 _ => detector::merge(found, self.facts.overlap, limit),
             }));

@@ -3,11 +3,13 @@
 //! A frame runs detector (only when needed) -> crops -> landmarks -> tracking -> smoothing -> fit; frames then wait until no
 //! gap can close over them any more, and are drawn and written batch by batch.
 
+mod ahead;
 mod networks;
 mod options;
 mod people;
 mod pipeline;
 mod pose;
+mod reader;
 
 use halfpipe_bindings::host::exports::halfpipe::job::runner::{Description, Failure, Guest, Report, Spec};
 

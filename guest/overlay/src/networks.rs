@@ -24,18 +24,33 @@ impl Landmarker {
         Ok(Self { model, context: models::load(model)?, norm: convert::normalization(model)? })
     }
 
-    /// The landmarks in each crop of frame `index` of a batch; none where the network gave no numbers.
-    pub fn read(&self, batch: &FrameBatch, index: u32, rois: &[Roi]) -> Result<Vec<Option<Landmarks>>, Failure> {
+    /// Queues the reading of each crop of frame `index` of a batch.
+    pub fn queue<'r>(&self, batch: &FrameBatch, index: u32, rois: &'r [Roi]) -> Result<Reading<'r>, Failure> {
         if rois.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Reading { rois, named: None });
         }
         let crops: Vec<_> = rois.iter().map(|roi| crop(index, roi)).collect();
         let tensor = batch.crops(&crops, &Sampling::Averaged, INPUT, self.norm).map_err(failed)?;
         let named = Named::compute(self.model, &self.context, vec![("image".into(), tensor)])?;
+        Ok(Reading { rois, named: Some(named) })
+    }
+}
+
+/// A run of the network that was queued.
+pub struct Reading<'r> {
+    rois: &'r [Roi],
+    /// None where there was nothing to read.
+    named: Option<Named>,
+}
+
+impl Reading<'_> {
+    /// The landmarks in each crop, none where the network gave no numbers. Waits for them.
+    pub fn landmarks(self) -> Result<Vec<Option<Landmarks>>, Failure> {
+        let Some(named) = self.named else { return Ok(Vec::new()) };
         let [landmarks, presence] = ["landmarks", "presence"].map(|name| named.floats(name));
         let [heatmap, world_landmarks] = ["heatmap", "world_landmarks"].map(|name| named.floats(name));
         let outputs = Outputs { landmarks: &landmarks?, presence: &presence?, heatmap: &heatmap?, world_landmarks: &world_landmarks? };
-        outputs.decode(rois).map_err(|e| named.fault(e))
+        outputs.decode(self.rois).map_err(|e| named.fault(e))
     }
 }
 

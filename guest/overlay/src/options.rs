@@ -172,9 +172,16 @@ impl Options {
     /// has somebody to find again; their mean where it only watches for newcomers, which finds the near and the far nearly as well as
     /// the smallest and the largest together, at half their price.
     pub fn sizes_for(&self, reason: DetectorReason) -> Vec<u32> {
-        let watching = matches!(reason, DetectorReason::Interval | DetectorReason::Empty);
+        match reason {
+            DetectorReason::Interval | DetectorReason::Empty => self.watching_sizes(),
+            DetectorReason::First | DetectorReason::Lost | DetectorReason::Suspect => self.detector_sizes.clone(),
+        }
+    }
+
+    /// The sizes where the detector only watches for newcomers.
+    pub fn watching_sizes(&self) -> Vec<u32> {
         match u32::try_from(self.detector_sizes.len()) {
-            Ok(n) if n > 1 && watching && !self.detector_all_sizes => vec![self.detector_sizes.iter().sum::<u32>() / n],
+            Ok(n) if n > 1 && !self.detector_all_sizes => vec![self.detector_sizes.iter().sum::<u32>() / n],
             _ => self.detector_sizes.clone(),
         }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use halfpipe_bindings::detector::Detector;
 use halfpipe_bindings::host::exports::halfpipe::job::runner::Failure;
 use halfpipe_bindings::host::halfpipe::job::progress;
-use halfpipe_bindings::host::halfpipe::media::frames::FrameBatch;
 use halfpipe_bindings::host::wasi::logging::logging;
 use halfpipe_kit::blazepose::{Landmarks, Roi};
 use halfpipe_kit::camera::Pinhole;
@@ -17,6 +16,7 @@ use halfpipe_kit::shape::ShapeEstimator;
 use halfpipe_kit::smooth::{LandmarkOptions, Smoothers};
 use halfpipe_kit::track::{DetectorSchedule, Observation, Outcome, TrackId, Tracker};
 
+use crate::ahead::{Ahead, Turn};
 use crate::networks::Landmarker;
 use crate::options::{DETECTOR, Options};
 use crate::pose::{self, Measured};
@@ -49,6 +49,7 @@ pub struct People<'a> {
     camera: Pinhole,
     fitter: &'a Fitter,
     detector: Detector,
+    ahead: Ahead,
     landmarker: Landmarker,
     tracker: Tracker,
     schedule: DetectorSchedule,
@@ -71,6 +72,7 @@ impl<'a> People<'a> {
             camera,
             fitter,
             detector: Detector::new(DETECTOR, &options.detector_sizes, Some(options.detector_score))?,
+            ahead: Ahead::default(),
             landmarker: Landmarker::new(options)?,
             tracker: Tracker::new(size, options.track()),
             schedule: DetectorSchedule::new(options.detector()),
@@ -88,10 +90,11 @@ impl<'a> People<'a> {
         self.tracker.confirmed()
     }
 
-    /// Looks at frame `at` of a batch: number `index` of the video, shown at `time` seconds.
-    pub fn look(&mut self, batch: &FrameBatch, at: u32, index: u64, time: f64) -> Result<Sighting, Failure> {
-        let crops = self.crops(batch, at, index, time)?;
-        let found = self.read(batch, at, crops)?;
+    /// Looks at the frame whose turn it is.
+    pub fn look(&mut self, mut turn: Turn<'_>) -> Result<Sighting, Failure> {
+        let crops = self.crops(&turn)?;
+        let found = self.read(&mut turn, crops)?;
+        let time = turn.time;
         let observations: Vec<Option<Observation>> =
             found.iter().map(|(crop, landmarks)| Observation::from_landmarks(landmarks, crop.hint)).collect();
         let usable: Vec<Observation> = observations.iter().flatten().cloned().collect();
@@ -115,12 +118,19 @@ impl<'a> People<'a> {
     }
 
     /// Where to look: crops that follow from the last frames, and those of the detector where it is due.
-    fn crops(&mut self, batch: &FrameBatch, at: u32, index: u64, time: f64) -> Result<Vec<Crop>, Failure> {
+    fn crops(&mut self, turn: &Turn<'_>) -> Result<Vec<Crop>, Failure> {
+        let (index, time) = (turn.index, turn.time);
         let mut detections: Vec<(PersonBox, Observation, Option<TrackId>)> = Vec::new();
+        let foreseen = self.ahead.take(index);
         if let Some(reason) = self.schedule.due(index, time, &self.tracker) {
             self.schedule.ran(index, time);
             self.detector_frames += 1;
-            let found = self.detector.detect_at(batch, &[at], &self.options.sizes_for(reason))?.into_iter().flatten();
+            let sizes = self.options.sizes_for(reason);
+            let found = match foreseen.filter(|_| sizes == self.options.watching_sizes()) {
+                Some(look) => self.detector.people(&look)?,
+                None => self.detector.detect_at(turn.batch, &[turn.at], &sizes)?,
+            };
+            let found = found.into_iter().flatten();
             let found: Vec<(PersonBox, Observation)> = found.filter_map(|p| Observation::from_person(&p).map(|o| (p, o))).collect();
             let candidates: Vec<Observation> = found.iter().map(|(_, o)| o.clone()).collect();
             let ids = self.tracker.assign(time, &candidates);
@@ -145,10 +155,13 @@ impl<'a> People<'a> {
     }
 
     /// Reads the landmarks of all crops; those that hold nobody are left out.
-    fn read(&mut self, batch: &FrameBatch, at: u32, crops: Vec<Crop>) -> Result<Vec<(Crop, Landmarks)>, Failure> {
+    fn read(&mut self, turn: &mut Turn<'_>, crops: Vec<Crop>) -> Result<Vec<(Crop, Landmarks)>, Failure> {
         self.crops += crops.len() as u64;
         let rois: Vec<Roi> = crops.iter().map(|c| c.roi).collect();
-        let first = self.landmarker.read(batch, at, &rois)?;
+        let first = self.landmarker.queue(turn.batch, turn.at, &rois)?;
+        // while the landmarks are read, and then followed and fitted
+        self.ahead.queue(turn, &self.detector, &self.options.watching_sizes(), &self.schedule, &self.tracker)?;
+        let first = first.landmarks()?;
         let mut found: Vec<(Crop, Landmarks)> = crops.into_iter().zip(first).filter_map(|(c, l)| Some((c, l?))).collect();
         let again = |crop: &Crop, l: &Landmarks| {
             let wanted = (crop.fresh || self.options.landmark_passes > 1) && l.presence >= self.options.presence;
@@ -157,7 +170,7 @@ impl<'a> People<'a> {
         let second: Vec<(usize, Roi)> = found.iter().enumerate().filter_map(|(i, (crop, l))| again(crop, l).map(|roi| (i, roi))).collect();
         self.crops += second.len() as u64;
         let rois: Vec<Roi> = second.iter().map(|(_, roi)| *roi).collect();
-        for ((i, _), landmarks) in second.iter().zip(self.landmarker.read(batch, at, &rois)?) {
+        for ((i, _), landmarks) in second.iter().zip(self.landmarker.queue(turn.batch, turn.at, &rois)?.landmarks()?) {
             if let Some(landmarks) = landmarks {
                 found[*i].1 = landmarks;
             }

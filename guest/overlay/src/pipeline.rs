@@ -17,9 +17,11 @@ use halfpipe_kit::gaps::{self, GapFiller, GapOptions};
 use halfpipe_kit::poses;
 use halfpipe_kit::skeleton::{KEYPOINT_NAMES, LANDMARK_NAMES};
 
+use crate::ahead::Turn;
 use crate::options::Options;
 use crate::people::{People, Sighting};
 use crate::pose::{self, Measured};
+use crate::reader::{Batch, Reader};
 
 /// Everything between the frames read and the frames written.
 struct Flow<'a> {
@@ -61,14 +63,14 @@ pub fn run(job: &Spec, options: &Options) -> Result<Report, Failure> {
         fitter: &fitter,
         camera,
     };
-    while let Some(batch) = source.next(job.batch).map_err(failed)? {
-        let first = batch.first_index();
-        let times = batch.timestamps();
-        flow.batches.hold(batch, times.len());
+    let mut reader = Reader::new(source, job.batch);
+    while let Some(Batch { frames, first, times }) = reader.next()? {
+        flow.batches.hold(frames, times.len());
         for (i, time) in times.iter().enumerate() {
             let Some(batch) = flow.batches.last() else { break };
             let index = first + i as u64;
-            let sighting = people.look(batch, i as u32, index, *time)?;
+            let turn = Turn { batch, at: i as u32, index, time: *time, later: &times[i + 1..], reader: &mut reader };
+            let sighting = people.look(turn)?;
             flow.take(index, *time, sighting)?;
         }
         if !progress::report(progress::Stage::Running, first + times.len() as u64, info.frames) {

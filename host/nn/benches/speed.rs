@@ -79,7 +79,7 @@ fn models(catalog: &Arc<Catalog>, models_dir: &Path, threads: usize) -> Result<(
         let start = Instant::now();
         let mut model = engine.load(entry.name())?;
         let load = start.elapsed().as_secs_f64() * 1000.0;
-        for rows in [1, 8] {
+        for rows in [1, 2, 4, 8] {
             let inputs = zeros(entry.inputs(), rows)?;
             let ms = median_ms(9, rows, || model.run(&inputs).map(drop))?;
             println!("{}, {threads} threads, batch {rows}: {ms:.2} ms a row (load {load:.0} ms)", entry.name());

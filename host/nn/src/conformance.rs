@@ -20,6 +20,7 @@ pub fn all(engine: &dyn Engine) {
     an_unknown_model_is_named(engine);
     running_out_of_memory_is_told_and_survived(engine);
     the_device_is_told(engine);
+    sessions_compute_the_same(engine);
 }
 
 fn run(engine: &dyn Engine, model: &str, inputs: &[(&str, Tensor)]) -> Result<Vec<Tensor>, NnError> {
@@ -96,4 +97,19 @@ pub fn the_device_is_told(engine: &dyn Engine) {
         assert!(!text.is_empty(), "{info:?}");
     }
     assert!(info.intra_threads >= 1);
+}
+
+/// Where several threads may use models, a model has a further session that knows and computes the same.
+pub fn sessions_compute_the_same(engine: &dyn Engine) {
+    let more = engine.load_more("double").transpose().unwrap();
+    assert_eq!(more.is_some(), engine.workers() > 1);
+    let Some(mut other) = more else { return };
+    let mut first = engine.load("double").unwrap();
+    assert_eq!(other.ports(), first.ports());
+    let x = [("x".to_owned(), rows(&[1.0, 2.0, 3.0, -4.0, 0.5, 1e9]))];
+    let (there, here) = std::thread::scope(|scope| {
+        let there = scope.spawn(|| other.run(&x).unwrap());
+        (first.run(&x).unwrap(), there.join().unwrap())
+    });
+    assert_eq!(here, there);
 }

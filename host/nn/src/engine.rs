@@ -2,7 +2,7 @@
 
 use crate::{NnError, Tensor, TensorType};
 
-/// Makes models by name. Implementations look names up in their own catalog.
+/// Makes models by name. Implementations look names up in their own catalog. Several threads may ask at once.
 pub trait Engine: Send + Sync {
     /// The device that models run on and why.
     fn device(&self) -> &DeviceInfo;
@@ -12,6 +12,17 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`NnError`] where there is no such model, its file is missing or altered, or the engine refuses it.
     fn load(&self, name: &str) -> Result<Box<dyn Model>, NnError>;
+
+    /// How many inferences may run at once, each on a thread and in a session of its own.
+    fn workers(&self) -> usize {
+        1
+    }
+
+    /// One more session of a model that [`load`](Self::load) gave; none where the engine keeps to one. It computes the same numbers.
+    fn load_more(&self, name: &str) -> Option<Result<Box<dyn Model>, NnError>> {
+        let _ = name;
+        None
+    }
 }
 
 /// A model that is ready to run. It is owned by one thread.

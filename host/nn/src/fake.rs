@@ -13,6 +13,9 @@ pub type FakeRun = dyn Fn(&[(String, Tensor)]) -> Result<Vec<Tensor>, NnError> +
 pub struct FakeEngine {
     info: DeviceInfo,
     models: Vec<(String, Ports, Arc<FakeRun>)>,
+    workers: usize,
+    /// Sessions that are given beyond the first of each model.
+    more: bool,
     log: FakeLog,
 }
 
@@ -42,11 +45,17 @@ impl Default for FakeEngine {
             library: "none".into(),
             intra_threads: 1,
         };
-        Self { info, models: Vec::new(), log: FakeLog::default() }
+        Self { info, models: Vec::new(), workers: 1, more: true, log: FakeLog::default() }
     }
 }
 
 impl FakeEngine {
+    /// Lets so many threads use models at once, where `more` each with a session of its own.
+    #[must_use]
+    pub fn with_workers(self, workers: usize, more: bool) -> Self {
+        Self { workers, more, ..self }
+    }
+
     /// Adds a model.
     #[must_use]
     pub fn with_model(
@@ -121,6 +130,14 @@ impl Engine for FakeEngine {
         };
         Ok(Box::new(FakeModel { name: name.to_owned(), ports: ports.clone(), run: Arc::clone(run), log: self.log.clone() }))
     }
+
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn load_more(&self, name: &str) -> Option<Result<Box<dyn Model>, NnError>> {
+        (self.workers > 1 && self.more).then(|| self.load(name))
+    }
 }
 
 struct FakeModel {
@@ -148,6 +165,8 @@ mod tests {
 
     #[test]
     fn the_fake_conforms() {
-        crate::conformance::all(&FakeEngine::default().with_conformance_models());
+        for workers in [1, 2] {
+            crate::conformance::all(&FakeEngine::default().with_workers(workers, true).with_conformance_models());
+        }
     }
 }

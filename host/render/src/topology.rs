@@ -62,10 +62,15 @@ fn check(topology: &Topology) -> Result<(), RenderError> {
 
 /// Whether every edge is passed once in each direction: two faces meet there, and they are turned the same way.
 fn is_closed(faces: &[[u32; 3]]) -> bool {
-    let mut edges: Vec<_> = faces.iter().flat_map(|&[a, b, c]| [(a, b), (b, c), (c, a)]).collect();
-    edges.sort_unstable();
-    let once = edges.array_windows().all(|[a, b]| a != b);
-    once && edges.iter().all(|&(a, b)| edges.binary_search(&(b, a)).is_ok())
+    let edges = || faces.iter().flat_map(|&[a, b, c]| [(a, b), (b, c), (c, a)]);
+    // as one number an edge is compared at once: a body has forty thousand
+    let sorted = |edges: &mut dyn Iterator<Item = (u32, u32)>| {
+        let mut edges: Vec<u64> = edges.map(|(from, to)| u64::from(from) << 32 | u64::from(to)).collect();
+        edges.sort_unstable();
+        edges
+    };
+    let there = sorted(&mut edges());
+    there.array_windows().all(|[a, b]| a != b) && there == sorted(&mut edges().map(|(from, to)| (to, from)))
 }
 
 #[cfg(test)]

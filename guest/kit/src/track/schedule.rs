@@ -66,20 +66,19 @@ impl DetectorSchedule {
     /// it. Tell [`DetectorSchedule::ran`] when it has.
     #[must_use]
     pub fn due(&self, frame: u64, time: f64, tracker: &Tracker) -> Option<DetectorReason> {
-        let Some((last_frame, last_time)) = self.last else {
+        let Some(last) = self.last else {
             return Some(DetectorReason::First);
         };
-        let frames = frame.saturating_sub(last_frame);
-        let pause_is_over = |limit: u64| frames >= limit.max(1);
-        if tracker.tracks().is_empty() {
-            return pause_is_over(self.options.empty_frames).then_some(DetectorReason::Empty);
+        let empty = tracker.tracks().is_empty();
+        if let Some(reason) = self.after_pause((frame, time), last, empty) {
+            return Some(reason);
         }
-        if pause_is_over(self.options.max_frames) || time - last_time >= self.options.max_seconds {
-            return Some(DetectorReason::Interval);
+        if empty {
+            return None;
         }
         // What happened after the last run is looked into at once, what lasts is looked into from time to time.
-        let searching = pause_is_over(self.options.search_frames);
-        let trouble = |since: fn(&Track) -> Option<f64>| tracker.tracks().iter().filter_map(since).any(|at| searching || at > last_time);
+        let searching = frame.saturating_sub(last.0) >= self.options.search_frames.max(1);
+        let trouble = |since: fn(&Track) -> Option<f64>| tracker.tracks().iter().filter_map(since).any(|at| searching || at > last.1);
         if trouble(|t| t.missed_at) {
             return Some(DetectorReason::Lost);
         }
@@ -88,6 +87,35 @@ impl DetectorSchedule {
         }
         let off = |p: &super::Predicted| p.state != TrackState::Lost && p.fault.is_some();
         (searching && tracker.predict(time).iter().any(off)).then_some(DetectorReason::Suspect)
+    }
+
+    /// On which of the frames to come (indices and timestamps in seconds, in order) the detector will be due by its pauses alone, if
+    /// until then nobody comes, gets lost or is badly seen. None while somebody is lost or badly seen: then it may be due before.
+    #[must_use]
+    pub fn foreseen(&self, frames: impl IntoIterator<Item = (u64, f64)>, tracker: &Tracker) -> Vec<u64> {
+        let Some(mut last) = self.last else { return Vec::new() };
+        let tracks = tracker.tracks();
+        let trouble = tracks.iter().any(|track| track.missed_at.is_some() || track.suspect_at.is_some());
+        if trouble && self.options.max_frames > 1 {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        for frame in frames {
+            if self.after_pause(frame, last, tracks.is_empty()).is_some() {
+                due.push(frame.0);
+                last = frame;
+            }
+        }
+        due
+    }
+
+    /// Whether the pause that began with `last` is over with this frame, where nobody is tracked (`empty`) or somebody is.
+    fn after_pause(&self, (frame, time): (u64, f64), last: (u64, f64), empty: bool) -> Option<DetectorReason> {
+        let is_over = |limit: u64| frame.saturating_sub(last.0) >= limit.max(1);
+        if empty {
+            return is_over(self.options.empty_frames).then_some(DetectorReason::Empty);
+        }
+        (is_over(self.options.max_frames) || time - last.1 >= self.options.max_seconds).then_some(DetectorReason::Interval)
     }
 
     /// The detector has looked at this frame.

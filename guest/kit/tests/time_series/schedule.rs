@@ -65,3 +65,41 @@ fn a_bad_crop_is_looked_into() {
     };
     assert!(run(8, 30.0, jump).contains(&(6, DetectorReason::Suspect)));
 }
+
+/// What is foreseen of the next `ahead` frames after each of a video's, and what came true.
+fn foreseen(frames: u64, ahead: u64, options: DetectorOptions, seen: impl Fn(u64) -> Vec<Observation>) -> Vec<(u64, Vec<u64>)> {
+    let mut tracker = Tracker::new((1280, 720), TrackOptions::default());
+    let mut schedule = DetectorSchedule::new(options);
+    let time = |f: u64| f as f64 / 30.0;
+    let mut found = Vec::new();
+    for f in 0..frames {
+        if schedule.due(f, time(f), &tracker).is_some() {
+            schedule.ran(f, time(f));
+        }
+        tracker.update(time(f), &seen(f));
+        found.push((f, schedule.foreseen((f + 1..=f + ahead).map(|f| (f, time(f))), &tracker)));
+    }
+    found
+}
+
+#[test]
+fn pauses_are_foreseen() {
+    for (f, due) in foreseen(60, 4, DetectorOptions::default(), standing) {
+        let next = (f / 15 + 1) * 15;
+        assert_eq!(due, if next <= f + 4 { vec![next] } else { vec![] }, "after frame {f}");
+    }
+    assert_eq!(foreseen(1, 7, DetectorOptions::default(), |_| vec![])[0].1, [3, 6], "nobody is there");
+    let always = DetectorOptions { max_frames: 1, empty_frames: 1, search_frames: 1, ..DetectorOptions::default() };
+    for (f, due) in foreseen(30, 3, always, |f| if f < 15 { standing(f) } else { vec![] }) {
+        assert_eq!(due, [f + 1, f + 2, f + 3]);
+    }
+}
+
+#[test]
+fn nothing_is_foreseen_before_the_first_look_and_while_somebody_is_lost() {
+    let tracker = Tracker::new((1280, 720), TrackOptions::default());
+    assert!(DetectorSchedule::new(DetectorOptions::default()).foreseen([(0, 0.0), (30, 1.0)], &tracker).is_empty());
+    let lost = foreseen(40, 15, DetectorOptions::default(), |f| if f < 20 { standing(f) } else { vec![] });
+    assert_eq!(lost[19].1, [30]);
+    assert!(lost[20..].iter().all(|(_, due)| due.is_empty()), "{lost:?}");
+}

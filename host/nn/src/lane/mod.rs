@@ -1,9 +1,12 @@
-//! The nn lane: one thread that owns the models and does image operations, fed by a bounded queue of commands.
+//! The nn lane: threads that run models and do image operations, fed by bounded queues of commands.
 //!
 //! `compute`, `fitted` and `crops` queue work and return promises at once; they wait only while the queue is full. Each client
-//! ([`NnLane::client`], one a job) has a queue of its own, and its commands run in the order in which they were queued, so a
-//! promise that one command makes is kept before a later one needs it. Clients take turns by busy time
-//! ([`halfpipe_core::fair`]). Work whose promises nobody holds any more is skipped.
+//! ([`NnLane::client`], one a job) has a queue of its own, and its commands are begun in the order in which they were queued, each as
+//! soon as the promises that it needs are kept. Clients take turns by busy time ([`halfpipe_core::fair`]). Work whose promises
+//! nobody holds any more is skipped.
+//!
+//! A GPU is driven by one thread. On a CPU there are two, so that what does not depend on each other (frames of two jobs, detector and
+//! landmarks of one) runs side by side, each inference on its share of the cores, which is cheaper than all cores on each.
 //!
 //! Busy time is booked under these stages, on the lane's clock and on the clock given with the call:
 //! `nn.letterbox` (frames), `nn.crops` (crops), `nn.infer.<model>` (rows), `nn.load.<model>` (1; the lane's clock only),
@@ -12,6 +15,8 @@
 
 mod halving;
 mod images;
+mod sessions;
+mod spare;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -120,7 +125,7 @@ impl Command {
     }
 }
 
-/// The nn lane. Clones share it and their queue; dropping the last one finishes what is queued and wanted, and joins the thread.
+/// The nn lane. Clones share it and their queue; dropping the last one finishes what is queued and wanted, and joins the threads.
 #[derive(Debug, Clone)]
 pub struct NnLane {
     // in this order: the last `Shared` joins a thread that ends only when no client is left
@@ -133,8 +138,7 @@ struct Shared {
     device: DeviceInfo,
     loaded: Loaded,
     failed: Failed,
-    /// None only while dropping.
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl NnLane {
@@ -156,12 +160,23 @@ impl NnLane {
         let device = engine.device().clone();
         let (loaded, failed) = (Loaded::default(), Failed::default());
         let (commands, queue) = fair_queue(QUEUE);
-        let worker = worker::Worker::new(engine, clock, Arc::clone(&loaded), Arc::clone(&failed));
-        let thread = std::thread::Builder::new()
-            .name("nn".into())
-            .spawn(move || worker.run(queue))
-            .map_err(|e| NnError::Lane(format!("its thread cannot be started: {e}")))?;
-        Ok(Self { commands, shared: Arc::new(Shared { device, loaded, failed, thread: Some(thread) }) })
+        let workers = engine.workers().max(1);
+        let kitchen = worker::Kitchen::new(engine, clock, Arc::clone(&loaded), Arc::clone(&failed));
+        let queue = Arc::new(Mutex::new(queue));
+        let mut shared = Shared { device, loaded, failed, threads: Vec::with_capacity(workers) };
+        for _ in 0..workers {
+            let (worker, queue) = (worker::Worker::new(&kitchen), Arc::clone(&queue));
+            let thread = std::thread::Builder::new().name("nn".into()).spawn(move || worker.run(&queue));
+            match thread {
+                Ok(thread) => shared.threads.push(thread),
+                Err(e) => {
+                    // those that run end when nobody can send any more
+                    drop(commands);
+                    return Err(NnError::Lane(format!("its thread cannot be started: {e}")));
+                }
+            }
+        }
+        Ok(Self { commands, shared: Arc::new(shared) })
     }
 
     /// The same lane with a queue of its own, so that its work takes turns with that of others.
@@ -255,13 +270,12 @@ impl NnLane {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // every client went before, so the thread's loop ends
-        if let Some(thread) = self.thread.take()
+        // every client went before, so the threads' loops end
+        for thread in self.threads.drain(..) {
             // a promise may hold the last handle and be dropped by the lane itself
-            && thread.thread().id() != std::thread::current().id()
-            && thread.join().is_err()
-        {
-            tracing::error!("the nn lane's thread panicked");
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!("a thread of the nn lane panicked");
+            }
         }
     }
 }

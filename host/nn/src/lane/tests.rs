@@ -125,6 +125,56 @@ fn work_that_nobody_wants_is_skipped() {
 }
 
 #[test]
+fn two_workers_work_side_by_side() {
+    let (engine, begun, open) = gated(FakeEngine::default().with_workers(2, true).with_conformance_models());
+    let lane = lane(engine);
+    let [gate, double] = ["gate", "double"].map(|n| lane.load_blocking(n).unwrap());
+    let held = queue(&lane, &gate, Pending::ready(rows(1)));
+    begun.recv().unwrap();
+    let second = queue(&lane, &double, queue(&lane, &double, Pending::ready(rows(2))));
+    assert_eq!(second.wait_blocking().unwrap().as_f32().unwrap()[5], 20.0, "it passed the one that is held up");
+    assert!(held.peek().is_none());
+    // the same model has a second session
+    let other = queue(&lane, &gate, Pending::ready(rows(1)));
+    begun.recv().unwrap();
+    for promise in [held, other] {
+        open.send(()).unwrap();
+        promise.wait_blocking().unwrap();
+    }
+}
+
+#[test]
+fn a_model_with_one_session_is_used_by_one_worker_at_a_time() {
+    let (engine, begun, open) = gated(FakeEngine::default().with_workers(2, false));
+    let log = engine.log();
+    let lane = lane(engine);
+    let gate = lane.load_blocking("gate").unwrap();
+    let promises = [1, 2].map(|n| queue(&lane, &gate, Pending::ready(rows(n))));
+    begun.recv().unwrap();
+    assert!(begun.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "the second waits for the first");
+    open.send(()).unwrap();
+    begun.recv().unwrap();
+    open.send(()).unwrap();
+    promises.iter().for_each(|promise| drop(promise.wait_blocking().unwrap()));
+    assert_eq!(log.calls().len(), 3, "loaded once, run twice");
+}
+
+#[test]
+fn two_workers_load_a_model_once() {
+    let (engine, begun, open) = gated(FakeEngine::default().with_workers(2, true).with_conformance_models());
+    let log = engine.log();
+    let lane = lane(engine);
+    let gate = lane.load_blocking("gate").unwrap();
+    let held = queue(&lane, &gate, Pending::ready(rows(1)));
+    begun.recv().unwrap();
+    let clients: Vec<_> = (0..8).map(|_| lane.client()).collect();
+    std::thread::scope(|scope| clients.iter().for_each(|client| drop(scope.spawn(|| client.load_blocking("double").unwrap()))));
+    open.send(()).unwrap();
+    held.wait_blocking().unwrap();
+    assert_eq!(log.calls().iter().filter(|call| *call == "load double").count(), 1);
+}
+
+#[test]
 fn a_full_queue_makes_callers_wait() {
     let (engine, begun, open) = gated(FakeEngine::default().with_conformance_models());
     let lane = lane(engine);

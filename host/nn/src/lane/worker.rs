@@ -1,39 +1,71 @@
-//! The lane's thread: takes commands in order, and answers each with a value or an error; nothing a command does ends it.
+//! A lane's threads: each takes the next command, and answers it with a value or an error; nothing a command does ends it.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{FairReceiver, FrameBatch, PendingError, Resolver, StageClock, Taken};
 
-use super::{Command, Failed, Loaded, ModelFacts, ModelHandle, NamedTensor, Queued, halving};
+use super::sessions::Sessions;
+use super::spare::Spare;
+use super::{Command, Failed, Loaded, ModelFacts, ModelHandle, NamedTensor, Queued};
 use crate::image::{ImageJob, ImageWorker};
-use crate::{Engine, Model, NnError, Tensor};
+use crate::{Engine, NnError, Tensor};
 
-/// What the thread owns.
-pub(super) struct Worker {
+/// What the workers of a lane share.
+pub(super) struct Kitchen {
     engine: Box<dyn Engine>,
     clock: StageClock,
     loaded: Loaded,
     failed: Failed,
-    models: HashMap<String, Box<dyn Model>>,
+    models: Mutex<HashMap<String, Shelf>>,
+    spare: Spare,
+}
+
+/// A model's place: empty until it is loaded, locked while it is.
+type Shelf = Arc<Mutex<Option<Arc<Sessions>>>>;
+
+/// One of a lane's threads.
+pub(super) struct Worker {
+    kitchen: Arc<Kitchen>,
     images: ImageWorker,
 }
 
-impl Worker {
-    pub(super) fn new(engine: Box<dyn Engine>, clock: StageClock, loaded: Loaded, failed: Failed) -> Self {
-        Self { engine, clock, loaded, failed, models: HashMap::new(), images: ImageWorker::default() }
+impl Kitchen {
+    pub(super) fn new(engine: Box<dyn Engine>, clock: StageClock, loaded: Loaded, failed: Failed) -> Arc<Self> {
+        Arc::new(Self { engine, clock, loaded, failed, models: Mutex::default(), spare: Spare::new() })
     }
 
-    pub(super) fn run(mut self, mut queue: FairReceiver<Queued>) {
-        while let Some(Taken { value: Queued { command, span }, client, waited }) = queue.take_blocking() {
+    fn shelf(&self, name: &str) -> Shelf {
+        Arc::clone(lock(&self.models).entry(name.to_owned()).or_default())
+    }
+}
+
+impl Worker {
+    pub(super) fn new(kitchen: &Arc<Kitchen>) -> Self {
+        Self { kitchen: Arc::clone(kitchen), images: ImageWorker::default() }
+    }
+
+    /// Works until every client is gone and nothing is left. Whoever waits for the next command holds the queue; what another worker
+    /// has done meanwhile is booked when it gets it.
+    pub(super) fn run(mut self, queue: &Mutex<FairReceiver<Queued>>) {
+        let mut done = None;
+        loop {
+            let taken = {
+                let mut queue = lock(queue);
+                if let Some((client, busy)) = done.take() {
+                    queue.charge(client, busy);
+                }
+                queue.take_blocking()
+            };
+            let Some(Taken { value: Queued { command, span }, client, waited }) = taken else { return };
             let _in_job = span.enter();
             let start = Instant::now();
             match command {
                 Command::Load { name, reply } => {
                     let outcome = self.load(&name);
-                    let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut failed = lock(&self.kitchen.failed);
                     match &outcome {
                         Ok(_) => failed.remove(&name),
                         Err(e) => failed.insert(name, e.to_string()),
@@ -51,18 +83,22 @@ impl Worker {
                     self.image(&batch, &job, output, &clock);
                 }
             }
-            queue.charge(client, start.elapsed());
+            done = Some((client, start.elapsed()));
         }
     }
 
-    fn load(&mut self, name: &str) -> Result<ModelHandle, NnError> {
-        if let Some(model) = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
+    fn load(&self, name: &str) -> Result<ModelHandle, NnError> {
+        let Kitchen { engine, clock, loaded, .. } = &*self.kitchen;
+        let shelf = self.kitchen.shelf(name);
+        // another worker may be loading it
+        let mut place = lock(&shelf);
+        if let Some(model) = lock(loaded).get(name) {
             return Ok(model.clone());
         }
         let start = Instant::now();
-        let model = guarded(name, || self.engine.load(name))?;
+        let model = guarded(name, || engine.load(name))?;
         let took = start.elapsed();
-        self.clock.add(&format!("nn.load.{name}"), took, 1);
+        clock.add(&format!("nn.load.{name}"), took, 1);
         tracing::info!(model = name, secs = took.as_secs_f64(), "model loaded");
         for note in model.notes() {
             tracing::warn!(model = name, "{note}");
@@ -74,12 +110,12 @@ impl Worker {
             load_secs: took.as_secs_f64(),
         };
         let handle = ModelHandle(Arc::new(facts));
-        self.models.insert(name.to_owned(), model);
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), handle.clone());
+        *place = Some(Arc::new(Sessions::new(name, model, engine.workers())));
+        lock(loaded).insert(name.to_owned(), handle.clone());
         Ok(handle)
     }
 
-    fn compute(&mut self, model: &ModelHandle, inputs: Vec<NamedTensor>, outputs: Vec<Resolver<Tensor>>, clock: &StageClock) {
+    fn compute(&self, model: &ModelHandle, inputs: Vec<NamedTensor>, outputs: Vec<Resolver<Tensor>>, clock: &StageClock) {
         if outputs.iter().all(Resolver::is_unwanted) {
             return;
         }
@@ -96,15 +132,16 @@ impl Worker {
         }
     }
 
-    fn infer(&mut self, handle: &ModelHandle, inputs: &[(String, Tensor)], clock: &StageClock) -> Result<Vec<Tensor>, NnError> {
+    fn infer(&self, handle: &ModelHandle, inputs: &[(String, Tensor)], clock: &StageClock) -> Result<Vec<Tensor>, NnError> {
         let name = handle.name();
         let elsewhere = || NnError::InvalidArgument(format!("the model `{name}` was loaded on another lane"));
-        let model = self.models.get_mut(name).ok_or_else(elsewhere)?;
-        model.ports().check(name, inputs)?;
+        let sessions = lock(&self.kitchen.shelf(name)).clone().ok_or_else(elsewhere)?;
+        sessions.ports().check(name, inputs)?;
         let rows = inputs.first().and_then(|(_, t)| t.dims().first()).copied().unwrap_or(1) as u64;
         let start = Instant::now();
         let (mut halved, expected) = (0, handle.ports().outputs.len());
-        let result = guarded(name, || halving::run(model.as_mut(), name, inputs, &mut halved));
+        let Kitchen { engine, spare, .. } = &*self.kitchen;
+        let result = guarded(name, || sessions.run(engine.as_ref(), spare, inputs, &mut halved));
         self.book(clock, &format!("nn.infer.{name}"), start.elapsed(), rows);
         if halved > 0 {
             self.book(clock, &format!("nn.halved.{name}"), Duration::ZERO, halved);
@@ -137,7 +174,7 @@ impl Worker {
     }
 
     fn book(&self, job: &StageClock, stage: &str, busy: Duration, items: u64) {
-        self.clock.add(stage, busy, items);
+        self.kitchen.clock.add(stage, busy, items);
         job.add(stage, busy, items);
     }
 }
@@ -145,6 +182,10 @@ impl Worker {
 /// The inputs, which are there already unless the lane is ending.
 fn wait_for(inputs: Vec<NamedTensor>) -> Result<Vec<(String, Tensor)>, PendingError> {
     inputs.into_iter().map(|(name, pending)| Ok((name, pending.wait_blocking()?.as_ref().clone()))).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Turns a panic, which is a bug, into the error of the one command that met it.

@@ -3,7 +3,6 @@
 mod bound;
 mod device;
 mod library;
-mod pair;
 mod session;
 
 use std::path::PathBuf;
@@ -15,11 +14,12 @@ use crate::{Catalog, CatalogError, DeviceInfo, Engine, Model, NnError};
 
 pub use device::Device;
 pub use library::{OrtLibrary, ProviderInfo};
-use pair::Pair;
 use session::OrtModel;
 
-/// A network up to this size gets two more sessions.
-const MOST_PAIRED_BYTES: usize = 64 << 20;
+/// Threads that use networks at once on a CPU.
+const WORKERS: usize = 2;
+/// A network up to this size gets more than one session.
+const MOST_SHARED_BYTES: u64 = 64 << 20;
 
 /// What an [`OrtEngine`] is made of.
 #[derive(Debug, Clone)]
@@ -77,28 +77,43 @@ impl Engine for OrtEngine {
         &self.info
     }
 
+    fn load(&self, name: &str) -> Result<Box<dyn Model>, NnError> {
+        self.session(name)
+    }
+
+    fn workers(&self) -> usize {
+        if self.device.is_gpu() { 1 } else { WORKERS.min(self.info.intra_threads) }
+    }
+
+    fn load_more(&self, name: &str) -> Option<Result<Box<dyn Model>, NnError>> {
+        match self.is_shared(name) {
+            Ok(shared) => shared.then(|| self.session(name)),
+            Err(e) => Some(Err(e)),
+        }
+    }
+}
+
+impl OrtEngine {
+    /// Whether a model may have several sessions, each on its share of the threads.
+    fn is_shared(&self, name: &str) -> Result<bool, NnError> {
+        Ok(self.workers() > 1 && self.catalog.entry(name)?.bytes() <= MOST_SHARED_BYTES)
+    }
+
+    /// Makes a session.
+    ///
     /// Digests are checked over the very bytes that the session is made from, those of external data too, so that nothing can
     /// change in between. That costs the size of the external data in memory, once more than the session itself, while the
     /// model is loaded; the runtime has its own copy when that is done. External data that the catalog does not list is not
     /// read from anywhere. The ONNX file itself is below protobuf's limit of 2 GB.
-    fn load(&self, name: &str) -> Result<Box<dyn Model>, NnError> {
+    fn session(&self, name: &str) -> Result<Box<dyn Model>, NnError> {
         let entry = self.catalog.entry(name)?;
         let bytes = read_verified(entry.onnx(), &self.models_dir)?;
         let read = |file: PinnedFile<'_>| Ok((file.file.to_owned(), read_verified_shared(file, &self.models_dir)?));
         let data = entry.data().into_iter().map(read).collect::<Result<Vec<_>, CatalogError>>()?;
-        let size = bytes.len() + data.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-        let (library, device, threads) = (self.library, self.device, self.info.intra_threads);
-        let pair = threads >= 2 && size <= MOST_PAIRED_BYTES;
-        let whole = OrtModel::new(library, device, threads, name, &bytes, &data)?;
-        session::check_against_catalog(entry, whole.ports())?;
-        if device.is_gpu() {
-            return Ok(Box::new(Buckets::new(Box::new(whole))));
-        }
-        if !pair {
-            return Ok(Box::new(whole));
-        }
-        let own = name.to_owned();
-        let half = move |threads| OrtModel::new(library, device, threads, &own, &bytes, &data);
-        Ok(Box::new(Pair::new(name, whole, move || Ok([half(threads - threads / 2)?, half(threads / 2)?]))))
+        let threads = self.info.intra_threads;
+        let threads = if self.is_shared(name)? { threads / self.workers() } else { threads };
+        let model = OrtModel::new(self.library, self.device, threads, name, &bytes, &data)?;
+        session::check_against_catalog(entry, model.ports())?;
+        if self.device.is_gpu() { Ok(Box::new(Buckets::new(Box::new(model)))) } else { Ok(Box::new(model)) }
     }
 }
