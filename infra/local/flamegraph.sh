@@ -6,14 +6,15 @@
 # HALFPIPE  the program; GUESTS  a folder of components that still have their functions' names; FOLDER  where process.svg, guest.svg and
 # the stacks they are drawn from (*.folded: one stack and its samples a line) go.
 #
-# Needs Linux's perf and the right to use it (root, or kernel.perf_event_paranoid at 1 or less). inferno, which draws, is installed with
-# cargo into the cache. The job runs twice: stacks of native code are unwound by their tables, those of guests by frame pointers.
+# Needs Linux's perf and the right to use it (root, or kernel.perf_event_paranoid at 1 or less). inferno, which draws, and rustfilt, which
+# makes names readable, are installed with cargo into the cache. The job runs twice: stacks of native code are unwound by their tables,
+# those of guests by frame pointers.
 set -euo pipefail
 
 [[ $# -ge 4 ]] || { echo "usage: $0 HALFPIPE GUESTS FOLDER CLIP [argument of 'halfpipe run' ...]" >&2; exit 2; }
 halfpipe=$1 guests=$2 folder=$3 clip=$4
 shift 4
-inferno=0.12.8
+inferno=0.12.8 rustfilt=0.2.2
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/halfpipe
 
 say() { echo "[flamegraph] $*" >&2; }
@@ -21,11 +22,12 @@ if ! perf stat -e task-clock true >/dev/null 2>&1; then
   say "perf is missing or may not be used: install it (Debian's name: linux-perf), and be root or set kernel.perf_event_paranoid to 1"
   exit 1
 fi
-tools=$cache/inferno-$inferno
-if [[ ! -x $tools/bin/inferno-flamegraph ]]; then
-  say "installing inferno $inferno into $tools"
-  cargo install --quiet --locked --root "$tools" --target-dir "$cache/inferno-build" inferno@$inferno
-  rm -rf "$cache/inferno-build"
+tools=$cache/flamegraph-$inferno-$rustfilt
+if [[ ! -e $tools/complete ]]; then
+  say "installing inferno $inferno and rustfilt $rustfilt into $tools"
+  cargo install --quiet --locked --root "$tools" --target-dir "$tools/build" "inferno@$inferno" "rustfilt@$rustfilt"
+  rm -rf "$tools/build"
+  touch "$tools/complete"
 fi
 
 scratch=$(mktemp -d)
@@ -41,7 +43,7 @@ record() {
     sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/pid" "$halfpipe" run "$clip" -y -q --perf-map -o "$scratch/out.mp4" "${options[@]}" >"$folder/$3.txt"
   perf script --input "$scratch/$3.data" --max-stack 127 2>"$scratch/$3.log" >"$scratch/$3.stacks" || { tail -n 3 "$scratch/$3.log" >&2; exit 1; }
   rm -f "/tmp/perf-$(cat "$scratch/pid").map" "$scratch/$3.data"
-  "$tools/bin/inferno-collapse-perf" <"$scratch/$3.stacks" >"$folder/$3.folded"
+  "$tools/bin/inferno-collapse-perf" <"$scratch/$3.stacks" | "$tools/bin/rustfilt" >"$folder/$3.folded"
 }
 # draw NAME TITLE
 draw() { "$tools/bin/inferno-flamegraph" --title "$2" --hash <"$folder/$1.folded" >"$folder/$1.svg"; }

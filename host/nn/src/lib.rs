@@ -1,7 +1,7 @@
 //! Models: the catalog, tensors, the ONNX Runtime engine, its lane, and image operations that mint tensors.
 //!
 //! The way of a tensor: [`image`] operations cut and scale pictures into a [`Tensor`], a model computes further tensors
-//! from it, and whoever needs the values waits for them. All of it is queued on one [`NnLane`], whose thread owns the
+//! from it, and whoever needs the values waits for them. All of it is queued on one [`NnLane`], whose threads run the
 //! models; what a call returns are promises ([`halfpipe_core::Pending`]).
 //!
 //! An [`Engine`] is what a lane drives: [`ort::OrtEngine`] on ONNX Runtime, or a fake in tests (feature `fake`); both pass
