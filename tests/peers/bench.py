@@ -23,6 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from peer import x264
 from runner import clips, drawing, environment, floor, growth, memory, server, summary, versus
 from runner.desk import Desk
 from runner.failure import Failure
@@ -46,6 +47,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loop-rounds", type=int, default=1, help="of the 60 s clip, on which one round takes about 20 minutes; 0 leaves it out")
     parser.add_argument("--detector-size", type=int, default=384, help="what the peers' detector reads, and Halfpipe's for equal work; pixels, longer side")
+    parser.add_argument("--preset", default=x264.PRESET, help="x264's, for Halfpipe and peers alike (versus)")
+    parser.add_argument("--samples", type=int, choices=(1, 4), default=1, help="of a pixel, for Halfpipe and the tuned peers alike (versus); pyrender's own are 4")
     parser.add_argument("--quick", action="store_true", help="one round on cuts of the clips, without the 60 s clip")
     parser.add_argument("--only", type=lambda text: text.split(","), default=DEFAULT, help=f"parts, with commas between: {', '.join(PARTS)}")
     parser.add_argument("--no-peers", action="store_true", help="Halfpipe alone: no Python environments are made")
@@ -73,14 +76,15 @@ class Bench:
             if not place.exists():
                 raise Failure(f"{place} is missing; run `make bench`, which builds it")
         cores = len(os.sched_getaffinity(0))
-        self.desk = Desk(*places, scratch, cores, args.quick, python, mediapipe, args.detector_size)
+        self.desk = Desk(*places, scratch, cores, args.quick, python, mediapipe, args.detector_size, args.preset, args.samples)
         self.demo = environment.cache() / "clips/sports2d_demo.mp4"
         fixtures = REPOSITORY / "tests/fixtures/clips"
         self.squats, self.person = fixtures / "tfjs_pose_squats.mp4", fixtures / "intel_one_by_one_person.mp4"
         if not self.demo.exists():
             raise Failure(f"{self.demo} is missing; run `make clips`")
         self.makers = json.loads((fixtures / "tfjs_pose_squats.full.json").read_text(encoding="utf-8"))
-        facts = {"detector_size": args.detector_size, "machine": self.machine(cores), "versions": self.versions()}
+        settings = {"detector_size": args.detector_size, "preset": args.preset, "samples": args.samples}
+        facts = {**settings, "machine": self.machine(cores), "versions": self.versions()}
         self.report = {"schema": "halfpipe.bench/2", "quick": args.quick, **facts, "failures": {}}
         self.pages = []
 

@@ -82,7 +82,7 @@ pub struct Devices {
     /// What decodes and encodes videos; nvidia fails where a GPU does not do it
     #[arg(long, env = "HALFPIPE_VIDEO", value_enum, default_value_t = VideoArg::Auto)]
     pub video: VideoArg,
-    /// Threads a network may use [default: one a core]
+    /// Threads that networks may use, all together [default: one a core]
     #[arg(long, env = "HALFPIPE_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
 }

@@ -56,7 +56,7 @@ pub struct DeviceInfo {
     pub reason: String,
     /// The library and its build, for reports.
     pub library: String,
-    /// Threads that one inference may use on the CPU.
+    /// Threads that inferences may use on the CPU, all together.
     pub intra_threads: usize,
 }
 

@@ -27,7 +27,7 @@ pub struct HostConfig {
     pub ort_library: Option<PathBuf>,
     /// Where networks run.
     pub device: Device,
-    /// Threads a network may use; none for one per core.
+    /// Threads that networks may use, all together; none for one per core.
     pub intra_threads: Option<usize>,
     /// Where bodies are drawn.
     pub adapter: AdapterChoice,

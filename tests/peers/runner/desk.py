@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from peer import x264
 from runner.environment import PEERS
 from runner.process import measure
 
@@ -25,6 +26,9 @@ class Desk:
     mediapipe: str | None
     # longer side of what the peers' detector reads
     detector_size: int
+    # how everybody encodes, and how many samples a pixel of the bodies has
+    preset: str = x264.PRESET
+    samples: int = 1
 
     def environment(self):
         return {"HALFPIPE_GUESTS": str(self.guests), "HALFPIPE_MODELS": str(self.models)}
@@ -33,6 +37,10 @@ class Desk:
         """Options for the peers' policy: the detector on every frame at their size, both landmark passes for everybody."""
         options = {"detector_frames": 1, "landmark_passes": 2, "detector_sizes": f"[{self.detector_size}]"}
         return [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
+
+    def alike(self):
+        """Options for the quality that the peers have too."""
+        return ["--preset", self.preset, "--set", f"supersample={2 if self.samples == 4 else 1}"]
 
     def run(self, clip, more=(), name="halfpipe"):
         """Runs a job; gives the measured run, its report, and the files it wrote."""

@@ -24,8 +24,7 @@ HALFPIPE = Contestant("Halfpipe")
 EQUAL = Contestant("Halfpipe, equal work", equal=True)
 NEW = Contestant("sequential, a new renderer a frame", "sequential", ("--renderer", "new"))
 KEPT = Contestant("sequential, one renderer kept", "sequential", ("--renderer", "kept"))
-# One sample a pixel is what Halfpipe takes on a software renderer.
-TUNING = ("--renderer", "tuned", "--samples", "1")
+TUNING = ("--renderer", "tuned")
 TUNED = Contestant("sequential, tuned renderer", "sequential", TUNING)
 POOL_2 = Contestant("pool of 2, tuned renderer", "pool", (*TUNING, "--workers", "2"))
 POOL_4 = Contestant("pool of 4, tuned renderer", "pool", (*TUNING, "--workers", "4"))
@@ -72,7 +71,7 @@ def compare(desk, clip, rounds, field, reference=None):
 
 def _run(desk, clip, contestant, facts):
     if contestant.module is None:
-        measured, report, files = desk.run(clip, desk.equal_work() if contestant.equal else ())
+        measured, report, files = desk.run(clip, [*desk.alike(), *(desk.equal_work() if contestant.equal else ())])
         frames, counts = report["counts"]["frames"], report["counts"]
         rows = {name.removeprefix("nn.infer."): stage["items"] for name, stage in report["stages"].items() if name.startswith("nn.infer.")}
         inferences = {"detector": rows.get("movenet_multipose", 0), "landmarks": sum(n for name, n in rows.items() if "landmark" in name)}
@@ -81,7 +80,9 @@ def _run(desk, clip, contestant, facts):
     else:
         files = {"video": desk.scratch / "peer.mp4", "poses": desk.scratch / "peer.json"}
         arguments = ["--models", desk.models, "--input", clip, "--output", files["video"], "--poses", files["poses"]]
-        arguments += ["--detector-size", desk.detector_size, *contestant.options]
+        arguments += ["--detector-size", desk.detector_size, "--preset", desk.preset, *contestant.options]
+        if "tuned" in contestant.options:
+            arguments += ["--samples", desk.samples]
         measured = desk.peer(contestant.module, arguments, desk.mediapipe if contestant.mediapipe else None)
         counts = measured.result()
         frames, inferences, tracks = counts["frames"], counts["inferences"], None

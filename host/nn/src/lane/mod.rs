@@ -45,7 +45,7 @@ pub struct NnConfig {
     pub library: Option<PathBuf>,
     /// Where models shall run.
     pub device: Device,
-    /// Threads that one inference may use on the CPU; the number of cores where none.
+    /// Threads that inferences may use on the CPU, all together; the number of cores where none.
     pub intra_threads: Option<usize>,
     /// Where names are looked up.
     pub catalog: Arc<Catalog>,
