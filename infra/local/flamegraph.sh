@@ -38,7 +38,8 @@ mkdir -p "$folder"
 # record STACKS FREQUENCY NAME: runs the job and folds its stacks
 record() {
   say "$3: a job under perf, stacks by $1"
-  # the shell's process id becomes the program's, which is in the map's name
+  # the inner shell's process id becomes the program's, which is in the map's name
+  # shellcheck disable=SC2016
   HALFPIPE_GUESTS=$guests perf record --quiet --freq "$2" --call-graph "$1" --output "$scratch/$3.data" -- \
     sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/pid" "$halfpipe" run "$clip" -y -q --perf-map -o "$scratch/out.mp4" "${options[@]}" >"$folder/$3.txt"
   perf script --input "$scratch/$3.data" --max-stack 127 2>"$scratch/$3.log" >"$scratch/$3.stacks" || { tail -n 3 "$scratch/$3.log" >&2; exit 1; }
