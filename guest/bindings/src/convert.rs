@@ -81,8 +81,38 @@ pub fn tensor(dims: &[u32], values: &[f32]) -> Tensor {
 }
 
 /// The values of an f32 tensor; none where it holds another type.
-pub fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
-    (tensor.ty() == TensorType::Fp32).then(|| from_bytes(&tensor.data(), f32::from_le_bytes))
+pub fn floats(tensor: &Tensor) -> Option<Floats> {
+    (tensor.ty() == TensorType::Fp32).then(|| Floats::new(tensor.data()))
+}
+
+/// The values of a tensor, where its bytes lie: a batch's heads are megabytes, which need not be copied once more.
+pub struct Floats(Place);
+
+enum Place {
+    InPlace(Vec<u8>),
+    /// The bytes did not lie as numbers must.
+    Copied(Vec<f32>),
+}
+
+impl Floats {
+    /// `bytes` are little-endian, as this processor's numbers are.
+    fn new(bytes: Vec<u8>) -> Self {
+        match bytemuck::try_cast_slice::<u8, f32>(&bytes) {
+            Ok(_) => Self(Place::InPlace(bytes)),
+            Err(_) => Self(Place::Copied(from_bytes(&bytes, f32::from_le_bytes))),
+        }
+    }
+}
+
+impl std::ops::Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.0 {
+            Place::InPlace(bytes) => bytemuck::cast_slice(bytes),
+            Place::Copied(values) => values,
+        }
+    }
 }
 
 /// The values of a tensor of any type as f32.

@@ -1,6 +1,6 @@
 //! Networks by name, and their outputs by name.
 
-use crate::convert;
+use crate::convert::{self, Floats};
 use crate::host::exports::halfpipe::job::runner::Failure;
 use crate::host::wasi::nn::inference::GraphExecutionContext;
 use crate::host::wasi::nn::tensor::Tensor;
@@ -54,7 +54,7 @@ impl Named {
     ///
     /// # Errors
     /// As [`get`](Self::get); another type than f32.
-    pub fn floats(&self, name: &str) -> Result<Vec<f32>, Failure> {
+    pub fn floats(&self, name: &str) -> Result<Floats, Failure> {
         convert::floats(self.get(name)?).ok_or_else(|| self.fault(format!("output {name} is not of f32")))
     }
 
