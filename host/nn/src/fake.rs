@@ -16,6 +16,7 @@ pub struct FakeEngine {
     workers: usize,
     /// Sessions that are given beyond the first of each model.
     more: bool,
+    load_time: std::time::Duration,
     log: FakeLog,
 }
 
@@ -45,7 +46,7 @@ impl Default for FakeEngine {
             library: "none".into(),
             intra_threads: 1,
         };
-        Self { info, models: Vec::new(), workers: 1, more: true, log: FakeLog::default() }
+        Self { info, models: Vec::new(), workers: 1, more: true, load_time: std::time::Duration::ZERO, log: FakeLog::default() }
     }
 }
 
@@ -54,6 +55,12 @@ impl FakeEngine {
     #[must_use]
     pub fn with_workers(self, workers: usize, more: bool) -> Self {
         Self { workers, more, ..self }
+    }
+
+    /// Takes this long to load a model.
+    #[must_use]
+    pub fn with_load_time(self, load_time: std::time::Duration) -> Self {
+        Self { load_time, ..self }
     }
 
     /// Adds a model.
@@ -124,6 +131,7 @@ impl Engine for FakeEngine {
 
     fn load(&self, name: &str) -> Result<Box<dyn Model>, NnError> {
         self.log.add(format!("load {name}"));
+        std::thread::sleep(self.load_time);
         let Some((_, ports, run)) = self.models.iter().find(|(n, _, _)| n == name) else {
             let known = self.models.iter().map(|(n, _, _)| n.as_str()).collect::<Vec<_>>().join(", ");
             return Err(CatalogError::Unknown { name: name.to_owned(), known }.into());

@@ -161,11 +161,11 @@ impl NnLane {
         let (loaded, failed) = (Loaded::default(), Failed::default());
         let (commands, queue) = fair_queue(QUEUE);
         let workers = engine.workers().max(1);
-        let kitchen = worker::Kitchen::new(engine, clock, Arc::clone(&loaded), Arc::clone(&failed));
+        let context = worker::Context::new(engine, clock, Arc::clone(&loaded), Arc::clone(&failed));
         let queue = Arc::new(Mutex::new(queue));
         let mut shared = Shared { device, loaded, failed, threads: Vec::with_capacity(workers) };
         for _ in 0..workers {
-            let (worker, queue) = (worker::Worker::new(&kitchen), Arc::clone(&queue));
+            let (worker, queue) = (worker::Worker::new(&context), Arc::clone(&queue));
             let thread = std::thread::Builder::new().name("nn".into()).spawn(move || worker.run(&queue));
             match thread {
                 Ok(thread) => shared.threads.push(thread),

@@ -14,37 +14,37 @@ use crate::image::{ImageJob, ImageWorker};
 use crate::{Engine, NnError, Tensor};
 
 /// What the workers of a lane share.
-pub(super) struct Kitchen {
+pub(super) struct Context {
     engine: Box<dyn Engine>,
     clock: StageClock,
     loaded: Loaded,
     failed: Failed,
-    models: Mutex<HashMap<String, Shelf>>,
+    models: Mutex<HashMap<String, Slot>>,
     spare: Spare,
 }
 
 /// A model's place: empty until it is loaded, locked while it is.
-type Shelf = Arc<Mutex<Option<Arc<Sessions>>>>;
+type Slot = Arc<Mutex<Option<Arc<Sessions>>>>;
 
 /// One of a lane's threads.
 pub(super) struct Worker {
-    kitchen: Arc<Kitchen>,
+    context: Arc<Context>,
     images: ImageWorker,
 }
 
-impl Kitchen {
+impl Context {
     pub(super) fn new(engine: Box<dyn Engine>, clock: StageClock, loaded: Loaded, failed: Failed) -> Arc<Self> {
         Arc::new(Self { engine, clock, loaded, failed, models: Mutex::default(), spare: Spare::new() })
     }
 
-    fn shelf(&self, name: &str) -> Shelf {
+    fn slot(&self, name: &str) -> Slot {
         Arc::clone(lock(&self.models).entry(name.to_owned()).or_default())
     }
 }
 
 impl Worker {
-    pub(super) fn new(kitchen: &Arc<Kitchen>) -> Self {
-        Self { kitchen: Arc::clone(kitchen), images: ImageWorker::default() }
+    pub(super) fn new(context: &Arc<Context>) -> Self {
+        Self { context: Arc::clone(context), images: ImageWorker::default() }
     }
 
     /// Works until every client is gone and nothing is left. Whoever waits for the next command holds the queue; what another worker
@@ -65,7 +65,7 @@ impl Worker {
             match command {
                 Command::Load { name, reply } => {
                     let outcome = self.load(&name);
-                    let mut failed = lock(&self.kitchen.failed);
+                    let mut failed = lock(&self.context.failed);
                     match &outcome {
                         Ok(_) => failed.remove(&name),
                         Err(e) => failed.insert(name, e.to_string()),
@@ -88,10 +88,10 @@ impl Worker {
     }
 
     fn load(&self, name: &str) -> Result<ModelHandle, NnError> {
-        let Kitchen { engine, clock, loaded, .. } = &*self.kitchen;
-        let shelf = self.kitchen.shelf(name);
+        let Context { engine, clock, loaded, .. } = &*self.context;
+        let slot = self.context.slot(name);
         // another worker may be loading it
-        let mut place = lock(&shelf);
+        let mut place = lock(&slot);
         if let Some(model) = lock(loaded).get(name) {
             return Ok(model.clone());
         }
@@ -135,12 +135,12 @@ impl Worker {
     fn infer(&self, handle: &ModelHandle, inputs: &[(String, Tensor)], clock: &StageClock) -> Result<Vec<Tensor>, NnError> {
         let name = handle.name();
         let elsewhere = || NnError::InvalidArgument(format!("the model `{name}` was loaded on another lane"));
-        let sessions = lock(&self.kitchen.shelf(name)).clone().ok_or_else(elsewhere)?;
+        let sessions = lock(&self.context.slot(name)).clone().ok_or_else(elsewhere)?;
         sessions.ports().check(name, inputs)?;
         let rows = inputs.first().and_then(|(_, t)| t.dims().first()).copied().unwrap_or(1) as u64;
         let start = Instant::now();
         let (mut halved, expected) = (0, handle.ports().outputs.len());
-        let Kitchen { engine, spare, .. } = &*self.kitchen;
+        let Context { engine, spare, .. } = &*self.context;
         let result = guarded(name, || sessions.run(engine.as_ref(), spare, inputs, &mut halved));
         self.book(clock, &format!("nn.infer.{name}"), start.elapsed(), rows);
         if halved > 0 {
@@ -174,7 +174,7 @@ impl Worker {
     }
 
     fn book(&self, job: &StageClock, stage: &str, busy: Duration, items: u64) {
-        self.kitchen.clock.add(stage, busy, items);
+        self.context.clock.add(stage, busy, items);
         job.add(stage, busy, items);
     }
 }
