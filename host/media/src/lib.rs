@@ -25,6 +25,7 @@ pub mod probe;
 mod remembered;
 pub mod sink;
 pub mod source;
+mod spares;
 pub mod still;
 pub mod stitch;
 pub mod tools;

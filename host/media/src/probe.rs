@@ -1,5 +1,6 @@
 //! Asks ffprobe what a file holds.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use crate::MediaError;
 use crate::ffmpeg::log::without_address;
 use crate::info::{AudioStream, ColourTags, VideoInfo, matrix_of_tag};
+use crate::spares::suits;
 use crate::tools::{DEMUXERS, Tools, file_url};
 
 /// What ffprobe prints, as far as it is used.
@@ -80,14 +82,29 @@ impl Stream {
     }
 }
 
-/// What the file at `path` holds. Waits for ffprobe, some 50 ms.
+/// What [`probe`] asks.
+pub(crate) const WHAT: [&str; 2] = ["-show_format", "-show_streams"];
+
+/// What the file at `path` holds. Waits for ffprobe, some 60 ms, or 10 where one has been started already ([`Tools::with_spares`]).
 ///
 /// # Errors
 /// [`MediaError::NotFound`], [`MediaError::NotAFile`], [`MediaError::Empty`], [`MediaError::NotAVideo`],
 /// [`MediaError::Truncated`], [`MediaError::NoVideoStream`] or [`MediaError::Unsupported`] for what the file is;
 /// [`MediaError::Io`] or [`MediaError::ToolMissing`] for what this machine lacks.
 pub fn probe(tools: &Tools, path: &Path) -> Result<VideoInfo, MediaError> {
-    read(path, &ask(tools, path, &["-show_format", "-show_streams"])?)
+    check_file(path)?;
+    let report = match ask_spare(tools, path) {
+        Some(report) => report,
+        None => ask(tools, path, &WHAT)?,
+    };
+    read(path, &report)
+}
+
+/// What a spare says; none where there is none, or where it found what one that knows the file's name is to have the last word on.
+fn ask_spare(tools: &Tools, path: &Path) -> Option<Report> {
+    let output = tools.spares.as_ref()?.ask(path)?;
+    let report: Report = serde_json::from_slice(&output.stdout).ok()?;
+    (output.status.success() && report.format.as_ref().is_some_and(|format| suits(&format.format_name))).then_some(report)
 }
 
 /// What a file holds, and the packets of its video stream: one each frame.
@@ -102,6 +119,7 @@ pub(crate) struct Contents {
 /// [`probe`] that also reads the file to its end and counts packets.
 pub(crate) fn probe_packets(tools: &Tools, path: &Path, times: bool) -> Result<Contents, MediaError> {
     let entries = if times { "format:stream:packet=stream_index,pts" } else { "format:stream" };
+    check_file(path)?;
     let report = ask(tools, path, &["-count_packets", "-show_entries", entries])?;
     let info = read(path, &report)?;
     let counted = report.streams.iter().find(|s| s.index == info.stream).and_then(|s| s.nb_read_packets.as_deref()?.parse().ok());
@@ -110,18 +128,21 @@ pub(crate) fn probe_packets(tools: &Tools, path: &Path, times: bool) -> Result<C
 }
 
 fn ask(tools: &Tools, path: &Path, what: &[&str]) -> Result<Report, MediaError> {
-    check_file(path)?;
-    let mut args: Vec<std::ffi::OsString> =
-        ["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-of", "json"].map(Into::into).into();
-    args.extend(what.iter().map(Into::into));
-    args.push("-i".into());
-    args.push(file_url(path));
-    let output = tools.ffprobe(args)?;
+    let output = tools.ffprobe(probe_args("file", what, file_url(path)))?;
     if !output.status.success() {
         return Err(refusal(path, &String::from_utf8_lossy(&output.stderr)));
     }
     serde_json::from_slice(&output.stdout)
         .map_err(|e| MediaError::NotAVideo { path: path.to_owned(), cause: format!("ffprobe's answer makes no sense: {e}") })
+}
+
+/// Arguments for ffprobe, which may open what these protocols open.
+pub(crate) fn probe_args(protocols: &str, what: &[&str], url: OsString) -> Vec<OsString> {
+    let mut args: Vec<OsString> =
+        ["-v", "error", "-protocol_whitelist", protocols, "-format_whitelist", DEMUXERS, "-of", "json"].map(Into::into).into();
+    args.extend(what.iter().map(Into::into));
+    args.extend(["-i".into(), url]);
+    args
 }
 
 fn check_file(path: &Path) -> Result<(), MediaError> {

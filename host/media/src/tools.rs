@@ -1,6 +1,7 @@
 //! Where ffmpeg and ffprobe are, and whether they will do.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::spares::Spares;
 use crate::{MediaError, remembered};
 
 /// Overrides where ffmpeg is.
@@ -24,7 +26,7 @@ pub(crate) const DEMUXERS: &str = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,f
                                    yuv4mpegpipe,wav,mp3,flac,aac";
 
 /// The two programs, found and checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tools {
     /// ffmpeg, with libx264.
     pub ffmpeg: PathBuf,
@@ -34,9 +36,33 @@ pub struct Tools {
     pub ffmpeg_version: String,
     /// Version of ffprobe.
     pub ffprobe_version: String,
+    /// Major and minor number of ffmpeg's libavutil, which tell releases apart where builds name themselves as they like.
+    pub(crate) avutil: (u32, u32),
+    /// Of each one that has been started already; see [`Tools::with_spares`].
+    #[serde(skip)]
+    pub(crate) spares: Option<Arc<Spares>>,
+}
+
+impl PartialEq for Tools {
+    /// The same programs; what has been started of them makes no difference.
+    fn eq(&self, other: &Self) -> bool {
+        self.programs() == other.programs()
+    }
 }
 
 impl Tools {
+    fn programs(&self) -> (&Path, &Path, &str, &str, (u32, u32)) {
+        (&self.ffmpeg, &self.ffprobe, &self.ffmpeg_version, &self.ffprobe_version, self.avutil)
+    }
+
+    /// Keeps one of each started from now on, as long as a clone of this is there: [`crate::probe`] and a source that decodes a whole
+    /// MP4, MOV or Matroska file then need not wait 50 ms until the dynamic linker is through. For services; each takes some 30 MB.
+    #[must_use]
+    pub fn with_spares(self) -> Self {
+        let spares = Spares::start(&self);
+        Self { spares: Some(spares), ..self }
+    }
+
     /// Finds both: the environment variables first, then beside this program, then `PATH`. Starts each once.
     ///
     /// # Errors
@@ -69,12 +95,13 @@ impl Tools {
             (help, version.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let (help, version) = (help?, version?);
-        let ffmpeg_version = checked_version(ffmpeg, FFMPEG_VARIABLE, &help)?;
-        let ffprobe_version = checked_version(ffprobe, FFPROBE_VARIABLE, &version)?;
+        let (ffmpeg_version, avutil) = checked_version(ffmpeg, FFMPEG_VARIABLE, &help)?;
+        let (ffprobe_version, _) = checked_version(ffprobe, FFPROBE_VARIABLE, &version)?;
         if !help.contains("Encoder libx264") {
             return Err(MediaError::ToolLacks { tool: ffmpeg.to_owned(), what: "the libx264 encoder", variable: FFMPEG_VARIABLE });
         }
-        Ok(Self { ffmpeg: ffmpeg.to_owned(), ffprobe: ffprobe.to_owned(), ffmpeg_version, ffprobe_version })
+        let (ffmpeg, ffprobe) = (ffmpeg.to_owned(), ffprobe.to_owned());
+        Ok(Self { ffmpeg, ffprobe, ffmpeg_version, ffprobe_version, avutil, spares: None })
     }
 
     /// Runs ffprobe to its end.
@@ -104,6 +131,20 @@ pub(crate) fn file_url(path: &Path) -> std::ffi::OsString {
     url
 }
 
+/// The argument that opens the one file whose name is in a [`list`]; `-` stands for standard input. Its bytes are read as they are.
+pub(crate) fn list_url(path: &Path) -> std::ffi::OsString {
+    let mut url = std::ffi::OsString::from("concatf:");
+    url.push(if path == Path::new("-") { "pipe:0".into() } else { file_url(path) });
+    url
+}
+
+/// What ffmpeg's concatf protocol reads: the file's address in quotes, between which only quotes have a meaning.
+pub(crate) fn list(path: &Path) -> std::io::Result<Vec<u8>> {
+    let address = file_url(&std::path::absolute(path)?);
+    let quoted = address.as_bytes().split(|byte| *byte == b'\'').collect::<Vec<_>>().join(&b"'\\''"[..]);
+    Ok([b"'", &quoted[..], b"'\n"].concat())
+}
+
 /// The full path of a bare program name; what is not on `PATH` stays as it is and fails when run.
 fn on_path(name: PathBuf) -> PathBuf {
     if name.components().count() > 1 {
@@ -129,10 +170,10 @@ fn said(tool: &Path, variable: &'static str, args: &[&str]) -> Result<String, Me
     Ok(format!("{}\n{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout)))
 }
 
-fn checked_version(tool: &Path, variable: &'static str, text: &str) -> Result<String, MediaError> {
+fn checked_version(tool: &Path, variable: &'static str, text: &str) -> Result<(String, (u32, u32)), MediaError> {
     let version = release(text).unwrap_or("unknown").to_owned();
     match avutil(text) {
-        Some(found) if found >= MINIMUM_AVUTIL => Ok(version),
+        Some(found) if found >= MINIMUM_AVUTIL => Ok((version, found)),
         _ => Err(MediaError::ToolTooOld { tool: tool.to_owned(), version, variable, minimum: MINIMUM_VERSION }),
     }
 }

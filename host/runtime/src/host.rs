@@ -39,6 +39,8 @@ pub struct HostConfig {
     pub precompiled: Precompiled,
     /// ffmpeg and ffprobe, where they have been found already; none to look for them.
     pub tools: Option<Tools>,
+    /// Whether an ffmpeg and an ffprobe are always started beforehand ([`Tools::with_spares`]).
+    pub spares: bool,
     /// Whether Linux's `perf` is told the names of the guests' functions ([`Sandbox::with_perf_map`]).
     pub perf_map: bool,
 }
@@ -59,6 +61,7 @@ impl HostConfig {
             limits: Limits::default(),
             precompiled: Precompiled::beside_program(),
             tools: None,
+            spares: false,
             perf_map: false,
         }
     }
@@ -97,6 +100,7 @@ impl Host {
             (sandbox, joined(tools), joined(draw), joined(nn))
         });
         let (sandbox, tools, draw, nn) = (sandbox?, tools?, draw?, nn?);
+        let tools = if config.spares { tools.with_spares() } else { tools };
         let codecs = Codecs::settle(config.video, gpu_of(nn.device()), |gpu| halfpipe_media::probe_nvidia(&tools, gpu))?;
         if let Some(warning) = &codecs.warning {
             tracing::warn!("{warning}");

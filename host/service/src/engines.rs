@@ -50,14 +50,14 @@ impl std::fmt::Debug for Engines {
 }
 
 impl Engines {
-    /// Starts them on a thread of their own.
+    /// Starts them on a thread of their own. Somebody waits for each of a service's jobs, so ffmpeg and ffprobe are started beforehand.
     ///
     /// # Errors
     /// Where the system gives no thread.
     pub fn start(config: HostConfig) -> std::io::Result<Self> {
         let (sender, status) = watch::channel(EngineStatus::Starting);
         let thread = std::thread::Builder::new().name("engines".into()).spawn(move || {
-            let outcome = match Host::start(config) {
+            let outcome = match Host::start(HostConfig { spares: true, ..config }) {
                 Ok(host) => EngineStatus::Ready(host),
                 Err(error) => {
                     tracing::error!(%error, "the engines did not start");

@@ -135,6 +135,11 @@ impl Child {
         Ok(Transfer::Whole)
     }
 
+    /// Closes standard input.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
     /// The timestamp of the next frame, waited for; `None` where the messages end or the stop signal comes first.
     pub fn next_time(&mut self) -> io::Result<Option<FrameTime>> {
         loop {

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use halfpipe_core::{ByteBudget, FrameBatch, Pending, Picture, StageClock};
+use tempfile::TempPath;
 use tokio::sync::mpsc;
 
 use super::child::Child;
@@ -14,6 +15,7 @@ use super::decode_args::decode_args;
 use super::reader::{Item, Reader};
 use super::stop::{StopHandle, stop_signal};
 use super::threads::half_the_cores;
+use crate::spares::Decoding;
 use crate::tools::{FFMPEG_VARIABLE, MINIMUM_VERSION, Tools};
 use crate::{Decoder, FrameSource, MediaError, SourceReport, VideoInfo, Window, probe};
 
@@ -57,6 +59,8 @@ pub struct FfmpegSource {
     report: Arc<Mutex<SourceReport>>,
     stop: Option<StopHandle>,
     thread: Option<JoinHandle<()>>,
+    /// What an ffmpeg that was started beforehand reads its file's name from.
+    _list: Option<TempPath>,
 }
 
 impl FfmpegSource {
@@ -86,13 +90,19 @@ impl FfmpegSource {
             minimum: MINIMUM_VERSION,
             source: Arc::new(source),
         };
-        let (stop, signal) = stop_signal().map_err(not_started)?;
         let (decoder, refused) = match options.decoder {
             decoder if decoder.takes(&info.codec) => (decoder, None),
             _ => (Decoder::Software, Some(format!("videos in {} are not given to it", info.codec))),
         };
-        let args = decode_args(path, &info, options.window, options.threads, decoder);
-        let mut child = Child::spawn(&tools.ffmpeg, args, false, signal).map_err(not_started)?;
+        let spare = tools.spares.as_ref().filter(|_| options.window.is_none() && decoder == Decoder::Software);
+        let (mut child, stop, list) = match spare.and_then(|spares| spares.decode(path, &info, options.threads)) {
+            Some(Decoding { child, stop, list }) => (child, stop, Some(list)),
+            None => {
+                let (stop, signal) = stop_signal().map_err(not_started)?;
+                let args = decode_args(path, &info, options.window, options.threads, decoder);
+                (Child::spawn(&tools.ffmpeg, args, false, signal).map_err(not_started)?, stop, None)
+            }
+        };
         tracing::debug!(path = %path.display(), pid = child.id(), size = %info.format.size, codec = info.codec, decoder = decoder.name(), "decoding");
         let announced = info.frame_count.filter(|_| options.window.is_none());
         let report = Arc::new(Mutex::new(SourceReport { announced, decoder, refused, ..SourceReport::default() }));
@@ -109,7 +119,18 @@ impl FfmpegSource {
         };
         let thread = std::thread::Builder::new().name("video-reader".to_owned()).spawn(move || reader.run()).map_err(not_started)?;
         let path = path.to_owned();
-        Ok(Self { info, path, items, gathered: Vec::new(), given: 0, end: None, report, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            info,
+            path,
+            items,
+            gathered: Vec::new(),
+            given: 0,
+            end: None,
+            report,
+            stop: Some(stop),
+            thread: Some(thread),
+            _list: list,
+        })
     }
 
     async fn gather(&mut self, max: usize) -> Result<Option<FrameBatch>, MediaError> {

@@ -7,19 +7,21 @@ use halfpipe_core::Matrix;
 
 use crate::codecs::Decoder;
 use crate::info::{VideoInfo, Window, matrix_of_tag};
-use crate::tools::{DEMUXERS, file_url};
+use crate::tools::{DEMUXERS, file_url, list_url};
 
 /// Seconds before a window at which decoding starts, so that the first frames of it have what they refer to.
 const RUN_UP_SECS: f64 = 1.0;
+/// Frames as they come. Passthrough: none is doubled or dropped; no metadata: what a file says of itself stays out of the messages.
+const OUTPUT: [&str; 7] = ["-fps_mode", "passthrough", "-map_metadata", "-1", "-f", "rawvideo", "pipe:1"];
+/// The libavutil of ffmpeg 7.0, from which on the value of any option can be read from a file. 8.0 knows no other way.
+const SLASH_OPTIONS: (u32, u32) = (59, 0);
 
 /// Arguments for ffmpeg; frames go to its standard output.
 ///
 /// A GPU's frames are brought down by ffmpeg itself, as NV12 or P010. Everything behind the decoder is the same: times come from the
 /// container, and the filters make yuv420p of NV12 by moving bytes.
 pub fn decode_args(path: &Path, info: &VideoInfo, window: Option<Window>, threads: u32, decoder: Decoder) -> Vec<OsString> {
-    let mut args: Vec<OsString> =
-        ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+info", "-copyts"].map(Into::into).into();
-    args.extend(["-threads".into(), threads.to_string().into()]);
+    let mut args = begin(threads);
     if let Decoder::Nvidia { gpu } = decoder {
         args.extend(["-hwaccel".into(), "cuda".into(), "-hwaccel_device".into(), gpu.to_string().into()]);
     }
@@ -30,8 +32,31 @@ pub fn decode_args(path: &Path, info: &VideoInfo, window: Option<Window>, thread
     }
     args.extend(["-i".into(), file_url(path)]);
     args.extend(["-map".into(), format!("0:{}", info.stream).into(), "-vf".into(), filters(info, window).into()]);
-    // passthrough: no frame is doubled or dropped; no metadata: what a file says of itself stays out of the messages
-    args.extend(["-fps_mode", "passthrough", "-map_metadata", "-1", "-f", "rawvideo", "pipe:1"].map(Into::into));
+    args.extend(OUTPUT.map(Into::into));
+    args
+}
+
+/// Arguments for an ffmpeg that is started before it is known what it will decode: it reads its [`graph`] from its standard input, and
+/// waits for that before it opens the file named in the list.
+pub fn spare_args(list: &Path, threads: u32, avutil: (u32, u32)) -> Vec<OsString> {
+    let mut args = begin(threads);
+    args.extend(["-protocol_whitelist", "concatf,file", "-format_whitelist", DEMUXERS, "-i"].map(Into::into));
+    args.push(list_url(list));
+    let script = if avutil >= SLASH_OPTIONS { "-/filter_complex" } else { "-filter_complex_script" };
+    args.extend([script, "/dev/stdin", "-map", "[frames]"].map(Into::into));
+    args.extend(OUTPUT.map(Into::into));
+    args
+}
+
+/// What an ffmpeg started with [`spare_args`] is to do with a file: the same as [`decode_args`] for the whole of it, in software.
+pub fn graph(info: &VideoInfo) -> String {
+    format!("[0:{}]{}[frames]", info.stream, filters(info, None))
+}
+
+fn begin(threads: u32) -> Vec<OsString> {
+    let mut args: Vec<OsString> =
+        ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+info", "-copyts"].map(Into::into).into();
+    args.extend(["-threads".into(), threads.to_string().into()]);
     args
 }
 

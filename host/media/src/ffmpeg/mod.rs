@@ -2,7 +2,7 @@
 
 pub mod child;
 pub mod decode;
-mod decode_args;
+pub mod decode_args;
 pub mod encode;
 mod encode_args;
 pub mod log;
@@ -10,5 +10,5 @@ mod matroska;
 mod reader;
 pub mod stitch_args;
 pub mod stop;
-mod threads;
+pub mod threads;
 mod writer;

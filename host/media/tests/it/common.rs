@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use halfpipe_core::{ByteBudget, FrameBatch, Picture};
-use halfpipe_media::tools::{FFMPEG_VARIABLE, FFPROBE_VARIABLE};
 use halfpipe_media::{
     DecodeOptions, EncodeOptions, Expect, ExpectedTimes, FfmpegSink, FfmpegSource, FrameSink, FrameSource, MediaError, SourceFile,
     SourceReport, Tools, VideoInfo, Window, Written, verify,
@@ -16,20 +15,9 @@ use halfpipe_testkit::clips;
 /// Bytes of frames read ahead or queued where a test does not care.
 pub const BUDGET: u64 = 16 << 20;
 
-/// The programs where [`Tools::find`] finds them, without starting each of them once more in every test: `inputs.rs` does that for all.
+/// The programs, asked for their versions once and not in every test.
 pub fn tools() -> Tools {
-    let at = |variable: &str, name: &str| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut on_path = std::env::split_paths(&path).map(|folder| folder.join(name)).filter(|file| file.is_file());
-        let named = std::env::var_os(variable).filter(|file| !file.is_empty()).map(PathBuf::from);
-        named.or_else(|| on_path.next()).unwrap_or_else(|| panic!("there is no {name} on PATH; run `make packages`"))
-    };
-    Tools {
-        ffmpeg: at(FFMPEG_VARIABLE, "ffmpeg"),
-        ffprobe: at(FFPROBE_VARIABLE, "ffprobe"),
-        ffmpeg_version: String::new(),
-        ffprobe_version: String::new(),
-    }
+    Tools::find_remembering(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap_or_else(|e| panic!("{e}; run `make packages`"))
 }
 
 /// A folder for one test's files.

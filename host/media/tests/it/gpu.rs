@@ -12,7 +12,9 @@ use halfpipe_testkit::gpu::GpuFfmpeg;
 use crate::common::{BUDGET, Decoded, Scratch, decode, read_all, tools};
 
 fn with(gpu: &GpuFfmpeg) -> Tools {
-    Tools { ffmpeg: gpu.path.clone(), ..tools() }
+    let mut tools = tools();
+    tools.ffmpeg.clone_from(&gpu.path);
+    tools
 }
 
 fn decode_on_gpu(tools: &Tools, clip: &std::path::Path) -> Decoded {
@@ -119,6 +121,8 @@ fn the_probe_believes_a_gpu_that_does_it_and_names_what_is_missing() {
     let script = std::fs::read_to_string(&gpu.path).unwrap().replace("value=libx264", "value=no_such_encoder");
     std::fs::write(&without, script).unwrap();
     std::fs::set_permissions(&without, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let fault = probe_nvidia(&Tools { ffmpeg: without, ..tools() }, 0).unwrap();
+    let mut tools = tools();
+    tools.ffmpeg = without;
+    let fault = probe_nvidia(&tools, 0).unwrap();
     assert_eq!(fault, Some(NvidiaFault::NoEncoder));
 }

@@ -11,7 +11,7 @@ use crate::common::{Scratch, decode, tools};
 #[test]
 fn the_programs_are_found_and_will_do() {
     let found = Tools::find().unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!((&found.ffmpeg, &found.ffprobe), (&tools().ffmpeg, &tools().ffprobe));
+    assert_eq!(found, tools());
     assert!(!found.ffmpeg_version.is_empty() && !found.ffprobe_version.is_empty(), "{found:?}");
 }
 

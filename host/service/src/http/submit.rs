@@ -283,7 +283,7 @@ pub(super) async fn of_form(app: &Arc<App>, headers: &HeaderMap, form: Form) -> 
     {
         return Ok(former);
     }
-    let info = crate::http::upload::check_video(&form).await?;
+    let info = crate::http::upload::check_video(&app.engines, &form).await?;
     let (at, path) = (input.clone(), form.video.clone());
     let meta = app.blocking(move |app| app.store.put_file(&at, &path, PutMode::Create)).await?;
     app.probes.keep(input.as_str(), &meta.etag, info);

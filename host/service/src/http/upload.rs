@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
+use crate::engines::{EngineStatus, Engines};
 use crate::http::ApiError;
 use crate::jobs::ledger::hex;
 use crate::jobs::work::spool_folder;
@@ -196,16 +197,21 @@ async fn text(config: &Config, mut field: Field<'_>, name: &str) -> Result<Strin
 ///
 /// # Errors
 /// 400 with what is wrong with it; 503 where it cannot be looked at.
-pub(super) async fn check_video(form: &Form) -> Result<VideoInfo, ApiError> {
+pub(super) async fn check_video(engines: &Engines, form: &Form) -> Result<VideoInfo, ApiError> {
     static TOOLS: OnceLock<Tools> = OnceLock::new();
     let path = form.video.clone();
+    let engines = engines.status();
     let probed = tokio::task::spawn_blocking(move || {
-        let tools = match TOOLS.get() {
-            Some(tools) => tools,
-            None => {
-                let found = Tools::find()?;
-                TOOLS.get_or_init(|| found)
-            }
+        let tools = match &engines {
+            EngineStatus::Ready(host) => &host.engines().tools,
+            // a front door has none, and elsewhere they may be on their way
+            EngineStatus::Starting | EngineStatus::Failed(_) => match TOOLS.get() {
+                Some(tools) => tools,
+                None => {
+                    let found = Tools::find()?;
+                    TOOLS.get_or_init(|| found)
+                }
+            },
         };
         halfpipe_media::probe(tools, &path)
     })
