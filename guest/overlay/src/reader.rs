@@ -15,18 +15,23 @@ pub struct Batch {
     pub times: Vec<f64>,
 }
 
+/// Frames in the first batch: what comes after the decoder need not wait until a whole batch is there.
+const FIRST: u32 = 2;
+
 /// Reads batches.
 pub struct Reader {
     source: Source,
     most: u32,
+    /// Frames of the next one that is read.
+    count: u32,
     /// The next batch where it has been read already; nothing in it at the video's end.
     next: Option<Option<Batch>>,
 }
 
 impl Reader {
-    /// Batches of at most so many frames.
-    pub const fn new(source: Source, most: u32) -> Self {
-        Self { source, most, next: None }
+    /// Batches of at most so many frames, the first ones of fewer.
+    pub fn new(source: Source, most: u32) -> Self {
+        Self { source, most, count: FIRST.min(most), next: None }
     }
 
     /// The next batch; none at the end.
@@ -37,7 +42,8 @@ impl Reader {
         if let Some(next) = self.next.take() {
             return Ok(next);
         }
-        let frames = self.source.next(self.most).map_err(failed)?;
+        let frames = self.source.next(self.count).map_err(failed)?;
+        self.count = self.count.saturating_mul(2).min(self.most);
         Ok(frames.map(|frames| Batch { first: frames.first_index(), times: frames.timestamps(), frames }))
     }
 
