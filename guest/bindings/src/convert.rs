@@ -80,12 +80,7 @@ pub fn tensor(dims: &[u32], values: &[f32]) -> Tensor {
     Tensor::new(dims, TensorType::Fp32, &bytes)
 }
 
-/// The values of an f32 tensor; none where it holds another type.
-pub fn floats(tensor: &Tensor) -> Option<Floats> {
-    (tensor.ty() == TensorType::Fp32).then(|| Floats::new(tensor.data()))
-}
-
-/// The values of a tensor, where its bytes lie: a batch's heads are megabytes, which need not be copied once more.
+/// The values of a tensor, where its bytes lie.
 pub struct Floats(Place);
 
 enum Place {
@@ -95,8 +90,13 @@ enum Place {
 }
 
 impl Floats {
-    /// `bytes` are little-endian, as this processor's numbers are.
-    fn new(bytes: Vec<u8>) -> Self {
+    /// Those of a tensor of f32. Waits for them.
+    pub fn of(tensor: &Tensor) -> Self {
+        Self::new(tensor.data())
+    }
+
+    /// Those in `bytes`, which are little-endian, as this processor's numbers are.
+    pub fn new(bytes: Vec<u8>) -> Self {
         match bytemuck::try_cast_slice::<u8, f32>(&bytes) {
             Ok(_) => Self(Place::InPlace(bytes)),
             Err(_) => Self(Place::Copied(from_bytes(&bytes, f32::from_le_bytes))),

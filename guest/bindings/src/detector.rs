@@ -10,9 +10,8 @@ use crate::host::exports::halfpipe::job::runner::Failure;
 use crate::host::failed;
 use crate::host::halfpipe::job::catalog::{self, Heads, InputSize, InputValue, ModelFacts, Port};
 use crate::host::halfpipe::media::frames::{FrameBatch, Normalization, PictureFormat, PixelLayout, Size};
-use crate::host::wasi::nn::inference::GraphExecutionContext;
 use crate::host::wasi::nn::tensor::{Tensor, TensorType};
-use crate::models::{self, Named};
+use crate::models::{Named, Network};
 use heads::Decoder;
 
 /// Frames that one run of a network that takes any number gets at most.
@@ -31,8 +30,7 @@ enum Run {
 
 /// A detector.
 pub struct Detector {
-    model: String,
-    context: GraphExecutionContext,
+    network: Network,
     /// The pictures it takes, but for their size where that is free.
     format: PictureFormat,
     facts: catalog::Detector,
@@ -98,8 +96,7 @@ impl Detector {
             element: input.element,
         };
         Ok(Self {
-            model: model.to_owned(),
-            context: models::load(model)?,
+            network: Network::load(model)?,
             format,
             other_inputs: other_inputs.collect(),
             decoder,
@@ -193,7 +190,7 @@ impl Detector {
         for (port, value) in &self.other_inputs {
             inputs.push((port.name.clone(), other_input(port, *value, frames.len() as u32, size)));
         }
-        let outputs = Named::compute(&self.model, &self.context, inputs)?;
+        let outputs = self.network.compute(inputs)?;
         Ok(Queued { map, input: (size.width, size.height), frames: frames.len(), outputs })
     }
 }

@@ -9,13 +9,12 @@ use crate::convert;
 use crate::host::exports::halfpipe::job::runner::Failure;
 use crate::host::failed;
 use crate::host::halfpipe::scene::meshes::MeshBatch;
-use crate::host::wasi::nn::inference::GraphExecutionContext;
-use crate::models::{self, Named};
+use crate::models::{Named, Network};
 
 /// Runs a body model.
 pub struct Solver {
     body: String,
-    context: GraphExecutionContext,
+    network: Network,
 }
 
 /// Bodies that will be solved.
@@ -31,7 +30,7 @@ impl Solver {
     /// # Errors
     /// A model's fault.
     pub fn new(body: &str) -> Result<Self, Failure> {
-        Ok(Self { body: body.to_owned(), context: models::load(body)? })
+        Ok(Self { body: body.to_owned(), network: Network::load(body)? })
     }
 
     /// Queues the bodies, at least one.
@@ -50,7 +49,7 @@ impl Solver {
             ("rotations".to_owned(), convert::tensor(&[n, JOINTS as u32, 3, 3], &rotations)),
             ("shape".to_owned(), convert::tensor(&[n, width], &shape)),
         ];
-        let outputs = Named::compute(&self.body, &self.context, inputs)?;
+        let outputs = self.network.compute(inputs)?;
         Ok(Solved { outputs, body: self.body.clone(), count: bodies.len() })
     }
 }

@@ -4,14 +4,12 @@ use halfpipe_bindings::convert;
 use halfpipe_bindings::host::exports::halfpipe::job::runner::Failure;
 use halfpipe_bindings::host::failed;
 use halfpipe_bindings::host::halfpipe::media::frames::{Crop, FrameBatch, Normalization, Sampling};
-use halfpipe_bindings::host::wasi::nn::inference::GraphExecutionContext;
 use halfpipe_bindings::models::{self, Named};
 use halfpipe_kit::hmr2::{Estimate, INPUT, Outputs, PersonCrop};
 
 /// The network.
 pub struct Network {
-    model: String,
-    context: GraphExecutionContext,
+    graph: models::Network,
     norm: Normalization,
     /// Crops in one run.
     batch: usize,
@@ -24,8 +22,8 @@ pub struct Network {
 impl Network {
     /// Loads it. `batch` is how many crops it gets at most in one run.
     pub fn new(model: &str, batch: usize) -> Result<Self, Failure> {
-        let (context, norm) = (models::load(model)?, convert::normalization(model)?);
-        Ok(Self { model: model.to_owned(), context, norm, batch: batch.max(1), crops: 0, runs: 0 })
+        let (graph, norm) = (models::Network::load(model)?, convert::normalization(model)?);
+        Ok(Self { graph, norm, batch: batch.max(1), crops: 0, runs: 0 })
     }
 
     /// What it says of each crop (with its frame within the batch); none where it gave no numbers.
@@ -55,6 +53,6 @@ impl Network {
             .map(|(frame, c)| Crop { frame: *frame, center_x: c.center[0], center_y: c.center[1], side: c.side, rotation: 0.0 })
             .collect();
         let tensor = batch.crops(&squares, &blur, INPUT, self.norm).map_err(failed)?;
-        Named::compute(&self.model, &self.context, vec![("img".into(), tensor)])
+        self.graph.compute(vec![("img".into(), tensor)])
     }
 }

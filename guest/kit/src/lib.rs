@@ -18,6 +18,7 @@ pub mod blazepose;
 pub mod detector;
 pub mod hmr2;
 pub mod movenet;
+pub mod planes;
 // time
 pub mod flow;
 pub mod gaps;

@@ -11,7 +11,11 @@ mod letterbox;
 pub use boxes::{Keypoint, Rect, keypoint_similarity, same_person};
 pub use letterbox::{Letterbox, input_size};
 
+use std::ops::Range;
+
 use thiserror::Error;
+
+use crate::planes::{Planes, Slice, read};
 
 /// COCO key points of a person, in COCO's order: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles, left before right.
 pub const KEYPOINTS: usize = 17;
@@ -51,30 +55,24 @@ pub(crate) fn expect_len(name: &'static str, values: &[f32], expected: Option<us
     }
 }
 
-/// The six heads as they come from the network, each `[N, channels, H/4, W/4]`, row-major. Offsets and sizes are in cells, y before x.
+/// The six heads of a run, each `[N, channels, H/4, W/4]`. Offsets and sizes are in cells, y before x.
+///
+/// | output | channels | |
+/// |---|---|---|
+/// | `center` | 1 | how likely a cell holds the centre of a person, 0..=1 |
+/// | `box_scale` | 2 | height and width of the box |
+/// | `box_offset` | 2 | from the cell to the centre of the box |
+/// | `kpt_regress` | 34 | from the cell to each key point, coarse |
+/// | `kpt_heatmap` | 17 | how likely a cell holds the key point, of anyone, 0..=1 |
+/// | `kpt_offset` | 34 | from a key point's cell to its exact position |
+///
+/// Of `center` a frame is read whole, of the others what lies at and around people.
 #[derive(Debug, Clone, Copy)]
-pub struct HeadTensors<'a> {
-    /// 1 channel: how likely a cell holds the centre of a person, 0..=1.
-    pub center: &'a [f32],
-    /// 2 channels: height and width of the box.
-    pub box_scale: &'a [f32],
-    /// 2 channels: from the cell to the centre of the box.
-    pub box_offset: &'a [f32],
-    /// 34 channels: from the cell to each key point, coarse.
-    pub kpt_regress: &'a [f32],
-    /// 17 channels: how likely a cell holds the key point, of anyone, 0..=1.
-    pub kpt_heatmap: &'a [f32],
-    /// 34 channels: from a key point's cell to its exact position.
-    pub kpt_offset: &'a [f32],
-}
-
-/// Heads whose sizes have been checked.
-#[derive(Debug, Clone, Copy)]
-pub struct Heads<'a> {
+pub struct Heads<'a, P> {
     frames: usize,
     height: usize,
     width: usize,
-    tensors: HeadTensors<'a>,
+    planes: &'a P,
 }
 
 /// What to take for a person.
@@ -105,89 +103,93 @@ pub struct Detection {
     pub keypoints: [Keypoint; KEYPOINTS],
 }
 
-/// A centre that passed the threshold: its cell, and its box in cells.
+/// A centre that passed the threshold: its cell, its box in cells, and the cells within that.
 struct Center {
     score: f32,
-    cell: (usize, usize),
+    cell: Cell,
     cells: Rect,
+    rows: Range<usize>,
+    columns: Range<usize>,
 }
 
-impl<'a> Heads<'a> {
+impl Center {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() || self.columns.is_empty()
+    }
+}
+
+/// Row and column.
+type Cell = (usize, usize);
+/// A score, and the cell that has it.
+type Best = (f64, Cell);
+
+impl<'a, P: Planes> Heads<'a, P> {
     /// Heads of `frames` frames on a grid of `height` x `width` cells.
-    ///
-    /// # Errors
-    /// [`DecodeError::Values`] names the head whose length does not fit the shape.
-    pub fn new(frames: usize, height: usize, width: usize, tensors: HeadTensors<'a>) -> Result<Self, DecodeError> {
-        let cells = height.checked_mul(width).and_then(|n| n.checked_mul(frames));
-        for (name, values, channels) in [
-            ("center", tensors.center, 1),
-            ("box_scale", tensors.box_scale, 2),
-            ("box_offset", tensors.box_offset, 2),
-            ("kpt_regress", tensors.kpt_regress, 2 * KEYPOINTS),
-            ("kpt_heatmap", tensors.kpt_heatmap, KEYPOINTS),
-            ("kpt_offset", tensors.kpt_offset, 2 * KEYPOINTS),
-        ] {
-            expect_len(name, values, cells.and_then(|n| n.checked_mul(channels)))?;
-        }
-        Ok(Self { frames, height, width, tensors })
+    pub const fn new(frames: usize, height: usize, width: usize, planes: &'a P) -> Self {
+        Self { frames, height, width, planes }
     }
 
-    /// How many frames the heads hold.
-    #[must_use]
-    pub fn frames(&self) -> usize {
-        self.frames
-    }
-
-    /// The people of one frame (counted from 0 within the tensors), strongest first, in pixels of the video's frame. `map` says how the
+    /// The people of one frame (counted from 0 within the run), strongest first, in pixels of the video's frame. `map` says how the
     /// network's input was made of that frame.
     ///
     /// # Errors
-    /// [`DecodeError::Index`] if there is no such frame.
-    pub fn decode(&self, frame: usize, map: &Letterbox, options: &DetectOptions) -> Result<Vec<Detection>, DecodeError> {
+    /// [`DecodeError::Index`] if there is no such frame, [`DecodeError::Values`] if the heads do not fit; those of reading them.
+    pub fn decode(&self, frame: usize, map: &Letterbox, options: &DetectOptions) -> Result<Vec<Detection>, P::Error> {
         if frame >= self.frames {
-            return Err(DecodeError::Index { index: frame, len: self.frames });
+            return Err(self.planes.misfit(DecodeError::Index { index: frame, len: self.frames }));
         }
-        let mut people: Vec<Detection> = Vec::new();
-        let mut kept: Vec<Rect> = Vec::new();
-        for center in self.centers(frame, options.min_score) {
-            if people.len() >= options.limit {
+        let mut kept: Vec<(Center, Rect)> = Vec::new();
+        for center in self.centers(frame, options.min_score)? {
+            if kept.len() >= options.limit {
                 break;
             }
             let bbox = map.rect_to_frame(&center.cells.scaled(STRIDE));
-            // Boxes are compared before key points are read: reading them is the costly part.
-            if !bbox.is_finite() || kept.iter().any(|k| k.iou(&bbox) > options.max_overlap) {
-                continue;
-            }
-            kept.push(bbox);
-            if let Some(keypoints) = self.keypoints(frame, &center, map) {
-                people.push(Detection { score: center.score, bbox, keypoints });
+            // boxes are compared before key points are read: reading them is the costly part
+            let known = kept.iter().any(|(_, k)| k.iou(&bbox) > options.max_overlap);
+            if bbox.is_finite() && !known && !center.is_empty() {
+                kept.push((center, bbox));
             }
         }
-        Ok(people)
+        let centers: Vec<&Center> = kept.iter().map(|(center, _)| center).collect();
+        let keypoints = self.keypoints(frame, &centers, map)?;
+        let person = |((center, bbox), keypoints): (&(Center, Rect), _)| Detection { score: center.score, bbox: *bbox, keypoints };
+        Ok(kept.iter().zip(keypoints).map(person).collect())
     }
 
     /// Local maxima of the centre map above `min_score`, strongest first.
-    fn centers(&self, frame: usize, min_score: f32) -> Vec<Center> {
-        let map = self.plane(self.tensors.center, 1, frame, 0);
-        let mut found: Vec<(f32, usize, usize)> = Vec::new();
-        for (y, row) in map.chunks_exact(self.width.max(1)).enumerate() {
+    fn centers(&self, frame: usize, min_score: f32) -> Result<Vec<Center>, P::Error> {
+        if self.height == 0 || self.width == 0 {
+            return Ok(Vec::new());
+        }
+        let map = read(self.planes, "center", &[Slice { plane: frame, rows: 0..self.height, columns: 0..self.width }])?;
+        let mut found: Vec<(f32, Cell)> = Vec::new();
+        for (y, row) in map.chunks_exact(self.width).enumerate() {
             for (x, &score) in row.iter().enumerate() {
-                if score > min_score && self.is_peak(map, y, x, score) {
-                    found.push((score, y, x));
+                if score > min_score && self.is_peak(&map, y, x, score) {
+                    found.push((score, (y, x)));
                 }
             }
         }
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         found.truncate(MAX_CENTERS);
-        found
-            .into_iter()
-            .map(|(score, y, x)| {
-                let at = |head, channel| self.plane(head, 2, frame, channel)[y * self.width + x];
-                let (h, w) = (at(self.tensors.box_scale, 0).max(0.0), at(self.tensors.box_scale, 1).max(0.0));
-                let (cy, cx) = (y as f32 + at(self.tensors.box_offset, 0), x as f32 + at(self.tensors.box_offset, 1));
-                Center { score, cell: (y, x), cells: Rect::new(cx - w / 2.0, cy - h / 2.0, cx + w / 2.0, cy + h / 2.0) }
-            })
-            .collect()
+        let cells = found.iter().flat_map(|&(_, (y, x))| [0, 1].map(|channel| Slice::at(frame * 2 + channel, y, x)));
+        let cells: Vec<Slice> = cells.collect();
+        let (scales, offsets) = (read(self.planes, "box_scale", &cells)?, read(self.planes, "box_offset", &cells)?);
+        let boxes = scales.as_chunks::<2>().0.iter().zip(offsets.as_chunks::<2>().0);
+        let center = |score: f32, cell: Cell, [h, w]: [f32; 2], [dy, dx]: [f32; 2]| {
+            let (h, w, cy, cx) = (h.max(0.0), w.max(0.0), cell.0 as f32 + dy, cell.1 as f32 + dx);
+            let cells = Rect::new(cx - w / 2.0, cy - h / 2.0, cx + w / 2.0, cy + h / 2.0);
+            let inside = |low: f32, high: f32, end: usize| {
+                let first = low.clamp(0.0, end as f32).ceil() as usize;
+                first..(high.clamp(0.0, end as f32).ceil() as usize).min(end)
+            };
+            let (rows, columns) = (inside(cells.y0, cells.y1, self.height), inside(cells.x0, cells.x1, self.width));
+            Center { score, cell, cells, rows, columns }
+        };
+        Ok(found.iter().zip(boxes).map(|(&(score, cell), (scale, offset))| center(score, cell, *scale, *offset)).collect())
     }
 
     /// Whether nothing within two cells is stronger.
@@ -197,68 +199,74 @@ impl<'a> Heads<'a> {
         rows.into_iter().all(|r| map[r * self.width + left..r * self.width + right].iter().all(|&v| v.is_nan() || v <= score))
     }
 
-    /// The key points of the person at `center`; `None` if its box holds no cell.
-    fn keypoints(&self, frame: usize, center: &Center, map: &Letterbox) -> Option<[Keypoint; KEYPOINTS]> {
-        let (cell_y, cell_x) = center.cell;
-        let cells = |low: f32, high: f32, end: usize| {
-            let first = low.clamp(0.0, end as f32).ceil() as usize;
-            first..(high.clamp(0.0, end as f32).ceil() as usize).min(end)
-        };
-        let (ys, xs) = (cells(center.cells.y0, center.cells.y1, self.height), cells(center.cells.x0, center.cells.x1, self.width));
-        if ys.is_empty() || xs.is_empty() {
-            return None;
+    /// The key points of the person at each centre.
+    fn keypoints(&self, frame: usize, centers: &[&Center], map: &Letterbox) -> Result<Vec<[Keypoint; KEYPOINTS]>, P::Error> {
+        if centers.is_empty() {
+            return Ok(Vec::new());
         }
-        // The variance is the graph's own: 0.15 of the shorter side of the grid, in cells.
+        let channels = 2 * KEYPOINTS;
+        let coarse = centers.iter().flat_map(|c| (0..channels).map(move |i| Slice::at(frame * channels + i, c.cell.0, c.cell.1)));
+        let coarse = read(self.planes, "kpt_regress", &coarse.collect::<Vec<_>>())?;
+        let mut best = Vec::with_capacity(centers.len());
+        for (center, coarse) in centers.iter().zip(coarse.as_chunks::<{ 2 * KEYPOINTS }>().0) {
+            best.push(self.best_cells(frame, center, coarse)?);
+        }
+        let exact = best.iter().flatten().enumerate().flat_map(|(i, &(_, (y, x)))| {
+            let plane = frame * channels + 2 * (i % KEYPOINTS);
+            [Slice::at(plane, y, x), Slice::at(plane + 1, y, x)]
+        });
+        let exact = read(self.planes, "kpt_offset", &exact.collect::<Vec<_>>())?;
+        let exact = exact.as_chunks::<2>().0.as_chunks::<KEYPOINTS>().0;
+        let keypoint = |(score, (y, x)): Best, [dy, dx]: [f32; 2]| {
+            let [x, y] = map.to_frame([(x as f32 + dx) * STRIDE, (y as f32 + dy) * STRIDE]);
+            // a position that is no number is a key point that was not found
+            let found = x.is_finite() && y.is_finite() && score.is_finite();
+            if found { Keypoint { x, y, score: score.clamp(0.0, 1.0) as f32 } } else { Keypoint::default() }
+        };
+        Ok(best.iter().zip(exact).map(|(best, exact)| std::array::from_fn(|joint| keypoint(best[joint], exact[joint]))).collect())
+    }
+
+    /// The cell of each key point of the person at `center`, and its score there.
+    fn best_cells(&self, frame: usize, center: &Center, coarse: &[f32; 2 * KEYPOINTS]) -> Result<[Best; KEYPOINTS], P::Error> {
+        let Center { cell, rows, columns, .. } = center;
+        let around = |joint| Slice { plane: frame * KEYPOINTS + joint, rows: rows.clone(), columns: columns.clone() };
+        let heat = read(self.planes, "kpt_heatmap", &std::array::from_fn::<_, KEYPOINTS, _>(around))?;
+        // the variance is the graph's own: 0.15 of the shorter side of the grid, in cells
         let spread = 0.3 * self.height.min(self.width) as f64;
-        let mut weights = (vec![0.0f64; ys.len()], vec![0.0f64; xs.len()]);
-        let mut keypoints = [Keypoint::default(); KEYPOINTS];
-        for (joint, keypoint) in keypoints.iter_mut().enumerate() {
-            let coarse = |c: usize| f64::from(self.plane(self.tensors.kpt_regress, 2 * KEYPOINTS, frame, c)[cell_y * self.width + cell_x]);
-            let (ry, rx) = (cell_y as f64 + coarse(2 * joint), cell_x as f64 + coarse(2 * joint + 1));
-            // The Gaussian is the product of one along y and one along x.
-            weights.0.iter_mut().zip(ys.clone()).for_each(|(w, y)| *w = (-(y as f64 - ry).powi(2) / spread).exp());
-            weights.1.iter_mut().zip(xs.clone()).for_each(|(w, x)| *w = (-(x as f64 - rx).powi(2) / spread).exp());
-            let heat = self.plane(self.tensors.kpt_heatmap, KEYPOINTS, frame, joint);
-            let (mut best, mut cell) = (f64::NEG_INFINITY, (ys.start, xs.start));
-            for (y, wy) in ys.clone().zip(&weights.0) {
-                let row = &heat[y * self.width + xs.start..y * self.width + xs.end];
-                for ((x, wx), &h) in xs.clone().zip(&weights.1).zip(row) {
+        let mut weights = (vec![0.0f64; rows.len()], vec![0.0f64; columns.len()]);
+        let mut cells = [(f64::NEG_INFINITY, (rows.start, columns.start)); KEYPOINTS];
+        for (joint, (heat, best)) in heat.chunks_exact(rows.len() * columns.len()).zip(&mut cells).enumerate() {
+            let (ry, rx) = (cell.0 as f64 + f64::from(coarse[2 * joint]), cell.1 as f64 + f64::from(coarse[2 * joint + 1]));
+            // the Gaussian is the product of one along y and one along x
+            weights.0.iter_mut().zip(rows.clone()).for_each(|(w, y)| *w = (-(y as f64 - ry).powi(2) / spread).exp());
+            weights.1.iter_mut().zip(columns.clone()).for_each(|(w, x)| *w = (-(x as f64 - rx).powi(2) / spread).exp());
+            for ((y, wy), row) in rows.clone().zip(&weights.0).zip(heat.chunks_exact(columns.len())) {
+                for ((x, wx), &h) in columns.clone().zip(&weights.1).zip(row) {
                     let h = f64::from(h);
-                    // The weights are at most 1, so a cell that is not above the best already cannot win.
-                    if h > best && h * wy * wx > best {
-                        (best, cell) = (h * wy * wx, (y, x));
+                    // the weights are at most 1, so a cell that is not above the best already cannot win
+                    if h > best.0 && h * wy * wx > best.0 {
+                        *best = (h * wy * wx, (y, x));
                     }
                 }
             }
-            let exact = |c: usize| self.plane(self.tensors.kpt_offset, 2 * KEYPOINTS, frame, c)[cell.0 * self.width + cell.1];
-            let at = [(cell.1 as f32 + exact(2 * joint + 1)) * STRIDE, (cell.0 as f32 + exact(2 * joint)) * STRIDE];
-            let [x, y] = map.to_frame(at);
-            // A position that is no number is a key point that was not found.
-            let found = x.is_finite() && y.is_finite() && best.is_finite();
-            *keypoint = if found { Keypoint { x, y, score: best.clamp(0.0, 1.0) as f32 } } else { Keypoint::default() };
         }
-        Some(keypoints)
-    }
-
-    /// One channel of one frame of a head.
-    fn plane(&self, head: &'a [f32], channels: usize, frame: usize, channel: usize) -> &'a [f32] {
-        let cells = self.height * self.width;
-        let start = (frame * channels + channel) * cells;
-        &head[start..start + cells]
+        Ok(cells)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planes::Whole;
 
     #[test]
     fn a_head_of_the_wrong_length_is_named() {
-        let (one, two, many) = (vec![0.0; 16], vec![0.0; 32], vec![0.0; 16 * 34]);
-        let tensors =
-            HeadTensors { center: &one, box_scale: &two, box_offset: &two, kpt_regress: &many, kpt_heatmap: &one, kpt_offset: &many };
-        let error = Heads::new(1, 4, 4, tensors).unwrap_err();
-        assert_eq!(error, DecodeError::Values { name: "kpt_heatmap", expected: 16 * 17, found: 16 });
-        assert!(Heads::new(usize::MAX, 4, 4, tensors).is_err(), "an overflowing shape is an error, not a panic");
+        let (center, one) = (vec![0.9; 16], vec![0.0; 16]);
+        let planes = Whole(vec![("center", &center, [4, 4]), ("box_scale", &one, [4, 4])]);
+        let map = Letterbox::fit((16, 16), (16, 16));
+        let error = Heads::new(1, 4, 4, &planes).decode(0, &map, &DetectOptions::default()).unwrap_err();
+        assert!(matches!(error, DecodeError::Values { name: "box_scale", .. }), "{error}");
+        let error = Heads::new(1, 4, 4, &planes).decode(1, &map, &DetectOptions::default()).unwrap_err();
+        assert_eq!(error, DecodeError::Index { index: 1, len: 1 });
     }
 }

@@ -4,16 +4,14 @@ use halfpipe_bindings::convert;
 use halfpipe_bindings::host::exports::halfpipe::job::runner::Failure;
 use halfpipe_bindings::host::failed;
 use halfpipe_bindings::host::halfpipe::media::frames::{Crop, FrameBatch, Normalization, Sampling};
-use halfpipe_bindings::host::wasi::nn::inference::GraphExecutionContext;
-use halfpipe_bindings::models::{self, Named};
+use halfpipe_bindings::models::{Named, Network};
 use halfpipe_kit::blazepose::{INPUT, Landmarks, Outputs, Roi};
 
 use crate::options::Options;
 
 /// The network.
 pub struct Landmarker {
-    model: &'static str,
-    context: GraphExecutionContext,
+    network: Network,
     norm: Normalization,
 }
 
@@ -21,7 +19,7 @@ impl Landmarker {
     /// Loads it.
     pub fn new(options: &Options) -> Result<Self, Failure> {
         let model = options.landmark_model();
-        Ok(Self { model, context: models::load(model)?, norm: convert::normalization(model)? })
+        Ok(Self { network: Network::load(model)?, norm: convert::normalization(model)? })
     }
 
     /// Queues the reading of each crop of frame `index` of a batch.
@@ -31,7 +29,7 @@ impl Landmarker {
         }
         let crops: Vec<_> = rois.iter().map(|roi| crop(index, roi)).collect();
         let tensor = batch.crops(&crops, &Sampling::Averaged, INPUT, self.norm).map_err(failed)?;
-        let named = Named::compute(self.model, &self.context, vec![("image".into(), tensor)])?;
+        let named = self.network.compute(vec![("image".into(), tensor)])?;
         Ok(Reading { rois, named: Some(named) })
     }
 }
@@ -47,10 +45,9 @@ impl Reading<'_> {
     /// The landmarks in each crop, none where the network gave no numbers. Waits for them.
     pub fn landmarks(self) -> Result<Vec<Option<Landmarks>>, Failure> {
         let Some(named) = self.named else { return Ok(Vec::new()) };
-        let [landmarks, presence] = ["landmarks", "presence"].map(|name| named.floats(name));
-        let [heatmap, world_landmarks] = ["heatmap", "world_landmarks"].map(|name| named.floats(name));
-        let outputs = Outputs { landmarks: &landmarks?, presence: &presence?, heatmap: &heatmap?, world_landmarks: &world_landmarks? };
-        outputs.decode(self.rois).map_err(|e| named.fault(e))
+        let [landmarks, presence, world_landmarks] = ["landmarks", "presence", "world_landmarks"].map(|name| named.floats(name));
+        let outputs = Outputs { landmarks: &landmarks?, presence: &presence?, world_landmarks: &world_landmarks?, heatmap: &named };
+        outputs.decode(self.rois)
     }
 }
 

@@ -40,7 +40,43 @@ impl<T: Send + Sync + 'static> std::fmt::Debug for Pending<T> {
 /// The other end: fulfils or breaks the promise. Dropped unused, it breaks it.
 pub struct Resolver<T> {
     origin: Arc<str>,
-    sender: oneshot::Sender<Result<Arc<T>, PendingError>>,
+    end: End<T>,
+}
+
+/// Where a value goes.
+enum End<T> {
+    Sender(oneshot::Sender<Result<Arc<T>, PendingError>>),
+    /// Through a function first.
+    Through(Box<dyn Deliver<T>>),
+}
+
+/// Takes a value of another type than the one promised.
+trait Deliver<T>: Send {
+    fn deliver(self: Box<Self>, result: Result<T, PendingError>);
+    fn is_unwanted(&self) -> bool;
+}
+
+struct Through<U, F> {
+    function: F,
+    resolver: Resolver<U>,
+}
+
+impl<T, U, F> Deliver<T> for Through<U, F>
+where
+    U: Send + Sync + 'static,
+    F: FnOnce(T) -> Result<U, String> + Send,
+{
+    fn deliver(self: Box<Self>, result: Result<T, PendingError>) {
+        let Self { function, resolver } = *self;
+        match result {
+            Ok(value) => resolver.settle(function(value)),
+            Err(error) => resolver.fail_from(error),
+        }
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.resolver.is_unwanted()
+    }
 }
 
 impl<T: Send + Sync + 'static> Pending<T> {
@@ -61,7 +97,18 @@ impl<T: Send + Sync + 'static> Pending<T> {
                 Err(PendingError { origin: lost, message: "the work was dropped before it was done".into(), cancelled: true })
             })
         };
-        (Resolver { origin: Arc::clone(&origin), sender }, Self { origin, value: value.boxed().shared() })
+        (Resolver { origin: Arc::clone(&origin), end: End::Sender(sender) }, Self { origin, value: value.boxed().shared() })
+    }
+
+    /// A promise of `f` of a value, and the resolver that takes the value and calls `f`, whether or not anybody waits. To call it when
+    /// somebody does, there is [`map`](Self::map).
+    #[must_use]
+    pub fn through<V: Send + Sync + 'static>(
+        origin: impl Into<Arc<str>>,
+        f: impl FnOnce(V) -> Result<T, String> + Send + 'static,
+    ) -> (Resolver<V>, Self) {
+        let (resolver, pending) = Self::new(origin);
+        (Resolver { origin: Arc::clone(&resolver.origin), end: End::Through(Box::new(Through { function: f, resolver })) }, pending)
     }
 
     /// The call this came from.
@@ -113,17 +160,15 @@ impl<T: Send + Sync + 'static> Pending<T> {
 impl<T: Send + Sync + 'static> Resolver<T> {
     /// Fulfils the promise.
     pub fn resolve(self, value: T) {
-        // nobody waiting is fine: the handle was dropped
-        self.sender.send(Ok(Arc::new(value))).ok();
+        self.end.deliver(Ok(value));
     }
     /// Breaks it with one sentence.
     pub fn fail(self, message: impl Into<Arc<str>>) {
-        let error = PendingError { origin: self.origin, message: message.into(), cancelled: false };
-        self.sender.send(Err(error)).ok();
+        self.end.deliver(Err(PendingError { origin: self.origin, message: message.into(), cancelled: false }));
     }
     /// Breaks it with the error of something it depended on, whose origin is kept.
     pub fn fail_from(self, error: PendingError) {
-        self.sender.send(Err(error)).ok();
+        self.end.deliver(Err(error));
     }
     /// Either, from a result.
     pub fn settle(self, result: Result<T, String>) {
@@ -135,7 +180,20 @@ impl<T: Send + Sync + 'static> Resolver<T> {
     /// Whether every handle that could wait for it is gone.
     #[must_use]
     pub fn is_unwanted(&self) -> bool {
-        self.sender.is_canceled()
+        match &self.end {
+            End::Sender(sender) => sender.is_canceled(),
+            End::Through(through) => through.is_unwanted(),
+        }
+    }
+}
+
+impl<T> End<T> {
+    fn deliver(self, result: Result<T, PendingError>) {
+        match self {
+            // nobody waiting is fine: the handle was dropped
+            Self::Sender(sender) => drop(sender.send(result.map(Arc::new))),
+            Self::Through(through) => through.deliver(result),
+        }
     }
 }
 
@@ -159,6 +217,32 @@ mod tests {
         r.fail("the model wants 24 joints, not 23");
         let e = p.map(|v| Ok(*v)).wait_blocking().unwrap_err();
         assert_eq!(e.to_string(), "the model wants 24 joints, not 23 (in compute(body))");
+    }
+
+    #[test]
+    fn a_value_goes_through_a_function_though_nobody_waits() {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let note = Arc::clone(&seen);
+        let (r, p) = Pending::<String>::through("lane", move |v: u32| {
+            note.lock().unwrap().push(v);
+            if v > 9 { Err("too much".to_owned()) } else { Ok(v.to_string()) }
+        });
+        r.resolve(4);
+        assert_eq!(*seen.lock().unwrap(), [4]);
+        assert_eq!(*p.wait_blocking().unwrap(), "4");
+        let (r, p) = Pending::<String>::through("lane", |_: u32| Err("too much".to_owned()));
+        r.resolve(10);
+        assert_eq!(p.wait_blocking().unwrap_err().to_string(), "too much (in lane)");
+        let (r, p) = Pending::<String>::through("lane", |v: u32| Ok(v.to_string()));
+        r.fail("no memory");
+        assert_eq!(p.wait_blocking().unwrap_err().to_string(), "no memory (in lane)");
+        let (r, p) = Pending::<String>::through("lane", |v: u32| Ok(v.to_string()));
+        assert!(!r.is_unwanted());
+        drop(p);
+        assert!(r.is_unwanted());
+        let (r, p) = Pending::<String>::through("lane", |v: u32| Ok(v.to_string()));
+        drop(r);
+        assert!(p.wait_blocking().unwrap_err().cancelled);
     }
 
     #[test]

@@ -29,4 +29,4 @@ pub use catalog::{BodyEntry, Catalog, CatalogError, ModelEntry};
 pub use engine::{DeviceInfo, Engine, Model, Port, Ports};
 pub use error::NnError;
 pub use lane::{ModelHandle, NnConfig, NnLane};
-pub use tensor::{Tensor, TensorError, TensorType};
+pub use tensor::{Slice, Tensor, TensorError, TensorType};

@@ -75,6 +75,20 @@ pub enum TensorError {
         /// Bytes given.
         found: usize,
     },
+    /// There are no rows and columns.
+    #[error("a tensor of dimensions {dims:?} has no planes; slices are of tensors with two dimensions and more")]
+    NoPlanes {
+        /// The dimensions.
+        dims: Vec<usize>,
+    },
+    /// A slice reaches beyond its plane, or its plane is none of the tensor's.
+    #[error("{slice:?} is not within a tensor of dimensions {dims:?}")]
+    Outside {
+        /// The slice.
+        slice: Slice,
+        /// The dimensions.
+        dims: Vec<usize>,
+    },
     /// The elements are of another type.
     #[error("the tensor holds {found}, not {expected}")]
     WrongType {
@@ -83,6 +97,21 @@ pub enum TensorError {
         /// Type of the elements.
         found: TensorType,
     },
+}
+
+/// A rectangle of one plane of a tensor. A plane is one pass through the last two dimensions, its rows and columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    /// Which plane, in row-major order.
+    pub plane: usize,
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
 }
 
 /// Values in the alignment of their own type, so that no view needs a copy or `unsafe`.
@@ -158,6 +187,12 @@ pub struct Tensor {
     data: Arc<Storage>,
 }
 
+impl AsRef<[u8]> for Tensor {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl Tensor {
     /// A tensor of `values`, of which there must be as many as the product of `dims` (1 where `dims` is empty).
     ///
@@ -231,10 +266,30 @@ impl Tensor {
         with_values!(&*self.data, values => bytemuck::cast_slice(values))
     }
 
-    /// A copy of the values as little-endian bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.as_bytes().to_vec()
+    /// The values of slices as little-endian bytes: one slice after the other, each row by row.
+    ///
+    /// # Errors
+    /// [`TensorError::NoPlanes`] where the tensor has fewer than two dimensions, [`TensorError::Outside`] for a slice that is not all
+    /// within it.
+    pub fn slices(&self, slices: &[Slice]) -> Result<Vec<u8>, TensorError> {
+        let [.., rows, columns] = self.dims[..] else { return Err(TensorError::NoPlanes { dims: self.dims.clone() }) };
+        let planes: usize = self.dims[..self.dims.len() - 2].iter().product();
+        let (bytes, element) = (self.as_bytes(), self.ty().bytes());
+        let inside = |s: &Slice| {
+            let ends = |start: usize, length: usize, end: usize| start.checked_add(length).is_some_and(|last| last <= end);
+            s.plane < planes && ends(s.top, s.height, rows) && ends(s.left, s.width, columns)
+        };
+        if let Some(slice) = slices.iter().find(|slice| !inside(slice)) {
+            return Err(TensorError::Outside { slice: *slice, dims: self.dims.clone() });
+        }
+        let mut found = Vec::with_capacity(slices.iter().map(|s| s.height * s.width * element).sum());
+        for s in slices {
+            for row in s.top..s.top + s.height {
+                let start = ((s.plane * rows + row) * columns + s.left) * element;
+                found.extend_from_slice(&bytes[start..start + s.width * element]);
+            }
+        }
+        Ok(found)
     }
 
     /// The values.
@@ -308,7 +363,6 @@ mod tests {
             let bytes: Vec<u8> = (0..=(6 * ty.bytes()) as u8).collect();
             let t = Tensor::from_bytes(vec![2, 3], ty, &bytes[1..]).unwrap();
             assert_eq!((t.ty(), t.len(), t.as_bytes()), (ty, 6, &bytes[1..]));
-            assert_eq!(t.to_bytes(), &bytes[1..]);
         }
     }
 
@@ -342,6 +396,21 @@ mod tests {
         assert_eq!(a.stack(&b).unwrap(), t);
         assert!(a.stack(&Tensor::from_vec(vec![1, 2], vec![1.0f32, 2.0]).unwrap()).is_none());
         assert!(a.stack(&Tensor::from_vec(vec![1, 3], vec![1, 2, 3i32]).unwrap()).is_none());
+    }
+
+    #[test]
+    fn slices_are_rows_of_planes_and_lie_within() {
+        let tensor = Tensor::from_vec(vec![2, 1, 3, 4], (0..24u8).collect()).unwrap();
+        let slice = |plane, top, left, height, width| Slice { plane, top, left, height, width };
+        assert_eq!(tensor.slices(&[slice(1, 1, 2, 2, 2), slice(0, 0, 0, 1, 3)]).unwrap(), [18, 19, 22, 23, 0, 1, 2]);
+        assert!(tensor.slices(&[slice(0, 3, 4, 0, 0)]).unwrap().is_empty());
+        let wide = Tensor::from_vec(vec![1, 2], vec![1.0f32, 2.0]).unwrap();
+        assert_eq!(wide.slices(&[slice(0, 0, 1, 1, 1)]).unwrap(), 2.0f32.to_le_bytes());
+        for outside in [slice(2, 0, 0, 1, 1), slice(0, 2, 0, 2, 1), slice(0, 0, 3, 1, 2), slice(0, usize::MAX, 0, 2, 1)] {
+            assert!(matches!(tensor.slices(&[outside]), Err(TensorError::Outside { .. })), "{outside:?}");
+        }
+        let flat = Tensor::from_vec(vec![24], vec![0u8; 24]).unwrap();
+        assert!(flat.slices(&[]).unwrap_err().to_string().contains("two dimensions"));
     }
 
     #[test]

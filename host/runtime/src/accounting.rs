@@ -76,7 +76,11 @@ impl GuestClock {
     }
     /// The guest read `bytes` of a tensor that came from the call `origin`.
     pub fn read(&self, origin: &str, bytes: u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).reads.entry(origin.to_owned()).or_default() += bytes;
+        let reads = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).reads;
+        match reads.get_mut(origin) {
+            Some(sum) => *sum += bytes,
+            None => drop(reads.insert(origin.to_owned(), bytes)),
+        }
     }
     /// Bytes of tensors that were read, by the call they came from.
     #[must_use]

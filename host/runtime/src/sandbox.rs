@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy};
 
 use crate::bindings::Pipeline;
 use crate::error::RuntimeError;
@@ -16,6 +16,8 @@ use crate::state::JobState;
 const TICK: Duration = Duration::from_millis(10);
 /// Most guests alive at once.
 const MOST_INSTANCES: u32 = 64;
+/// Bytes of a guest's memory, and of each of its tables and stacks, that stay for the next one.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// The sandbox: compiles and instantiates guests.
 #[derive(Clone)]
@@ -58,7 +60,12 @@ impl Sandbox {
             .table_elements(limits.table_elements)
             .max_memory_size(limits.memory_bytes)
             .max_component_instance_size(1 << 20)
-            .max_core_instance_size(1 << 20);
+            .max_core_instance_size(1 << 20)
+            // what a job touched is cleared for the next one, instead of given back and faulted in anew
+            .linear_memory_keep_resident(KEPT_BYTES)
+            .table_keep_resident(KEPT_BYTES)
+            .async_stack_keep_resident(KEPT_BYTES)
+            .pagemap_scan(Enabled::Auto);
         let mut config = Config::new();
         config.wasm_component_model(true).epoch_interruption(true).allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         config.profiler(profiling);
@@ -66,6 +73,7 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(fault)?;
         Pipeline::add_to_linker::<_, HasSelf<JobState>>(&mut linker, |state| state).map_err(fault)?;
+        crate::interfaces::nn::give_data_in_place(&mut linker).map_err(fault)?;
         let mut planner_linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut planner_linker).map_err(fault)?;
         crate::bindings::planner::Planner::add_to_linker::<_, HasSelf<JobState>>(&mut planner_linker, |state| state).map_err(fault)?;

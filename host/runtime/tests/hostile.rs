@@ -131,6 +131,13 @@ fn a_body_that_was_not_declared() {
 }
 
 #[test]
+fn slices_that_are_not_there_or_too_many() {
+    fails("wild_slice", &["Slice", "[2, 16, 8]"], FaultKind::Failed);
+    fails("many_slices", &["65537 slices", "at most 65536"], FaultKind::Failed);
+    fails("large_slices", &["33554432 bytes", "at most"], FaultKind::Failed);
+}
+
+#[test]
 fn raw_model_bytes() {
     fails("raw_model", &["models come from the catalog"], FaultKind::Failed);
 }

@@ -3,7 +3,7 @@
 use halfpipe_kit::detector::{
     BoxContract, BoxFormat, BoxOptions, BoxOutputs, BoxUnits, Boxes, Columns, Output, PersonBox, ScoreForm, ScoreKind,
 };
-use halfpipe_kit::movenet::{DetectOptions, HeadTensors, Heads};
+use halfpipe_kit::movenet::{DetectOptions, Heads, STRIDE};
 
 use super::Queued;
 use crate::host::exports::halfpipe::job::runner::Failure;
@@ -86,24 +86,11 @@ fn contract(heads: &BoxHeads) -> BoxContract {
 
 fn decode_movenet(run: &Queued, options: BoxOptions, found: &mut [Vec<PersonBox>]) -> Result<(), Failure> {
     let outputs = &run.outputs;
-    let dims = outputs.get("center")?.dimensions();
-    let [frames, _, height, width] = dims[..] else {
-        return Err(outputs.fault(format!("the center head has the shape {dims:?} instead of [N, 1, H, W]")));
-    };
-    let [center, box_scale, box_offset] = ["center", "box_scale", "box_offset"].map(|name| outputs.floats(name));
-    let [kpt_regress, kpt_heatmap, kpt_offset] = ["kpt_regress", "kpt_heatmap", "kpt_offset"].map(|name| outputs.floats(name));
-    let tensors = HeadTensors {
-        center: &center?,
-        box_scale: &box_scale?,
-        box_offset: &box_offset?,
-        kpt_regress: &kpt_regress?,
-        kpt_heatmap: &kpt_heatmap?,
-        kpt_offset: &kpt_offset?,
-    };
-    let heads = Heads::new(frames as usize, height as usize, width as usize, tensors).map_err(|e| outputs.fault(e))?;
+    let [width, height] = [run.input.0, run.input.1].map(|side| side as usize / STRIDE as usize);
+    let heads = Heads::new(run.frames, height, width, outputs);
     let BoxOptions { min_score, max_overlap, limit } = options;
     for (i, people) in found.iter_mut().enumerate() {
-        let decoded = heads.decode(i, &run.map, &DetectOptions { min_score, max_overlap, limit }).map_err(|e| outputs.fault(e))?;
+        let decoded = heads.decode(i, &run.map, &DetectOptions { min_score, max_overlap, limit })?;
         people.extend(decoded.into_iter().map(PersonBox::from));
     }
     Ok(())

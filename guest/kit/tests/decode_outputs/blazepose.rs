@@ -4,6 +4,7 @@ use std::f32::consts::{FRAC_PI_2, PI};
 
 use halfpipe_kit::blazepose::{LANDMARKS, Landmarks, Outputs, Roi};
 use halfpipe_kit::movenet::{DecodeError, KEYPOINTS, Keypoint, Rect};
+use halfpipe_kit::planes::Whole;
 
 /// Key points of a person whose hips are at the origin, one unit from hip to shoulder, upright (y down).
 const BODY: [[f32; 2]; KEYPOINTS] = [
@@ -81,9 +82,8 @@ impl Crops {
     }
 
     fn decode(&self, rois: &[Roi]) -> Result<Vec<Option<Landmarks>>, DecodeError> {
-        let outputs =
-            Outputs { landmarks: &self.landmarks, presence: &self.presence, heatmap: &self.heatmap, world_landmarks: &self.world };
-        outputs.decode(rois)
+        let heatmap = &Whole(vec![("heatmap", &self.heatmap, [64, 64])]);
+        Outputs { landmarks: &self.landmarks, presence: &self.presence, heatmap, world_landmarks: &self.world }.decode(rois)
     }
 }
 
@@ -150,7 +150,7 @@ fn wrong_lengths_and_odd_numbers_are_told() {
     let people = crops.decode(&[roi, roi]).unwrap();
     assert!(people[0].is_some() && people[1].is_none());
     assert!(crops.decode(&[]).is_err(), "outputs of two crops are not those of none");
-    crops.heatmap.pop();
+    crops.heatmap.truncate(39 * 64 * 64);
     let error = crops.decode(&[roi, roi]).unwrap_err();
     assert!(error.to_string().contains("heatmap"), "{error}");
 }

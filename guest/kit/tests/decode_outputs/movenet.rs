@@ -1,7 +1,8 @@
 //! People planted into synthetic heads are found where they were planted.
 
 use halfpipe_kit::detector::{PersonBox, merge};
-use halfpipe_kit::movenet::{DetectOptions, Detection, HeadTensors, Heads, KEYPOINTS, Keypoint, Letterbox, Rect, input_size};
+use halfpipe_kit::movenet::{DetectOptions, Detection, Heads, KEYPOINTS, Keypoint, Letterbox, Rect, input_size};
+use halfpipe_kit::planes::Whole;
 
 /// Heads into which people can be planted.
 struct Canvas {
@@ -44,8 +45,16 @@ impl Canvas {
 
     fn decode(&self, frame: usize, map: &Letterbox, options: &DetectOptions) -> Vec<Detection> {
         let [center, box_scale, box_offset, kpt_regress, kpt_heatmap, kpt_offset] = &self.tensors;
-        let tensors = HeadTensors { center, box_scale, box_offset, kpt_regress, kpt_heatmap, kpt_offset };
-        Heads::new(self.frames, self.height, self.width, tensors).unwrap().decode(frame, map, options).unwrap()
+        let heads = [
+            ("center", center),
+            ("box_scale", box_scale),
+            ("box_offset", box_offset),
+            ("kpt_regress", kpt_regress),
+            ("kpt_heatmap", kpt_heatmap),
+            ("kpt_offset", kpt_offset),
+        ];
+        let planes = Whole(heads.map(|(name, values)| (name, &values[..], [self.height, self.width])).to_vec());
+        Heads::new(self.frames, self.height, self.width, &planes).decode(frame, map, options).unwrap()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The decoders agree with an independent implementation on pseudo-random outputs (`expected/README.md`).
 
 use halfpipe_kit::blazepose::{Outputs, Roi};
-use halfpipe_kit::movenet::{DetectOptions, HeadTensors, Heads, Letterbox};
+use halfpipe_kit::movenet::{DetectOptions, Heads, Letterbox};
+use halfpipe_kit::planes::Whole;
 use serde_json::Value;
 
 struct Lcg(u32);
@@ -51,15 +52,16 @@ fn movenet_heads() {
     let kpt_regress = random.fill(34 * cells, -5.0, 5.0);
     let kpt_heatmap = random.fill(17 * cells, 0.0, 1.0);
     let kpt_offset = random.fill(34 * cells, -0.5, 0.5);
-    let tensors = HeadTensors {
-        center: &center,
-        box_scale: &box_scale,
-        box_offset: &box_offset,
-        kpt_regress: &kpt_regress,
-        kpt_heatmap: &kpt_heatmap,
-        kpt_offset: &kpt_offset,
-    };
-    let heads = Heads::new(n, h, w, tensors).unwrap();
+    let heads = [
+        ("center", &center),
+        ("box_scale", &box_scale),
+        ("box_offset", &box_offset),
+        ("kpt_regress", &kpt_regress),
+        ("kpt_heatmap", &kpt_heatmap),
+        ("kpt_offset", &kpt_offset),
+    ];
+    let planes = Whole(heads.map(|(name, values)| (name, &values[..], [h, w])).to_vec());
+    let heads = Heads::new(n, h, w, &planes);
     let map = Letterbox::fit((1280, 720), (128, 96));
     let options = DetectOptions { min_score: 0.9, max_overlap: 0.5, limit: 100 };
     let mut compared = 0;
@@ -96,7 +98,8 @@ fn blazepose_outputs() {
     for point in landmarks.chunks_exact_mut(5) {
         point[3..].iter_mut().for_each(|v| *v = (*v - 128.0) / 40.0);
     }
-    let outputs = Outputs { landmarks: &landmarks, presence: &presence, heatmap: &heatmap, world_landmarks: &world };
+    let heatmap = &Whole(vec![("heatmap", &heatmap, [64, 64])]);
+    let outputs = Outputs { landmarks: &landmarks, presence: &presence, heatmap, world_landmarks: &world };
     let people = outputs.decode(&rois).unwrap();
     for (p, e) in people.iter().zip(expected()["blazepose"].as_array().unwrap()) {
         let p = p.as_ref().unwrap();

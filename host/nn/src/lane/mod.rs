@@ -238,7 +238,24 @@ impl NnLane {
     /// # Errors
     /// [`NnError::Lane`] where the lane has ended.
     pub async fn compute(&self, model: &ModelHandle, inputs: Vec<NamedTensor>, clock: &StageClock) -> Result<Vec<NamedTensor>, NnError> {
-        let (command, outputs) = compute_command(model, inputs, clock);
+        let (command, outputs) = compute_command(model, inputs, clock, Pending::new);
+        self.send(command).await?;
+        Ok(outputs)
+    }
+
+    /// [`compute`](Self::compute) that gives promises of `f` of each output. The lane calls it as soon as the output is there, whether or
+    /// not anybody waits.
+    ///
+    /// # Errors
+    /// As `compute`.
+    pub async fn compute_through<U: Send + Sync + 'static>(
+        &self,
+        model: &ModelHandle,
+        inputs: Vec<NamedTensor>,
+        clock: &StageClock,
+        f: impl Fn(Tensor) -> Result<U, String> + Clone + Send + 'static,
+    ) -> Result<Vec<(String, Pending<U>)>, NnError> {
+        let (command, outputs) = compute_command(model, inputs, clock, |origin| Pending::through(origin, f.clone()));
         self.send(command).await?;
         Ok(outputs)
     }
@@ -248,7 +265,7 @@ impl NnLane {
     /// # Errors
     /// As `compute`.
     pub fn compute_blocking(&self, model: &ModelHandle, inputs: Vec<NamedTensor>, clock: &StageClock) -> Result<Vec<NamedTensor>, NnError> {
-        let (command, outputs) = compute_command(model, inputs, clock);
+        let (command, outputs) = compute_command(model, inputs, clock, Pending::new);
         self.send_blocking(command)?;
         Ok(outputs)
     }
@@ -285,10 +302,16 @@ fn load_command(name: &str) -> (Command, oneshot::Receiver<Result<ModelHandle, N
     (Command::Load { name: name.to_owned(), reply }, answer)
 }
 
-fn compute_command(model: &ModelHandle, inputs: Vec<NamedTensor>, clock: &StageClock) -> (Command, Vec<NamedTensor>) {
+/// A command, and what `promise` makes of each output.
+fn compute_command<U: Send + Sync + 'static>(
+    model: &ModelHandle,
+    inputs: Vec<NamedTensor>,
+    clock: &StageClock,
+    promise: impl Fn(Arc<str>) -> (Resolver<Tensor>, Pending<U>),
+) -> (Command, Vec<(String, Pending<U>)>) {
     let origin: Arc<str> = format!("compute({})", model.name()).into();
     let promise = |port: &crate::Port| {
-        let (resolver, pending) = Pending::new(Arc::clone(&origin));
+        let (resolver, pending) = promise(Arc::clone(&origin));
         (resolver, (port.name.clone(), pending))
     };
     let (outputs, promises) = model.ports().outputs.iter().map(promise).unzip();

@@ -1,8 +1,9 @@
 //! The standard `wasi:nn`: graphs by name from the catalog, tensors that stay on the host until asked for.
 
+use bytes::Bytes;
 use halfpipe_core::Pending;
 use halfpipe_nn::Tensor;
-use wasmtime::component::Resource;
+use wasmtime::component::{Linker, Resource};
 
 use crate::bindings::wasi::nn::{errors, graph, inference, tensor};
 use crate::error::NnHostError;
@@ -14,23 +15,29 @@ use errors::ErrorCode;
 const MOST_INPUTS: usize = 64;
 
 impl JobState {
-    /// Books a tensor's bytes to the job as soon as it is computed, whether or not the guest asks for it.
-    pub fn book(&self, computed: Pending<Tensor>) -> Pending<BookedTensor> {
-        let budget = self.budget.clone();
-        let (resolver, booked) = Pending::new(computed.origin());
-        tokio::spawn(async move {
-            match computed.wait().await {
-                Ok(tensor) => match budget.try_take(tensor.as_bytes().len() as u64) {
-                    Ok(lease) => resolver.resolve(BookedTensor { tensor: Tensor::clone(&tensor), lease }),
-                    Err(over) => {
-                        resolver.fail(format!("the handles of this job: {over}; drop frames and tensors that are no longer needed"));
-                    }
-                },
-                Err(e) => resolver.fail_from(e),
-            }
-        });
-        booked
+    /// A tensor's bytes where they are.
+    async fn tensor_data(&mut self, this: &Resource<TensorHandle>) -> wasmtime::Result<Bytes> {
+        self.touch();
+        let pending = self.table.get(this)?.value.clone();
+        // the standard's `data` cannot fail either: the error of the call that made the tensor ends the guest
+        let tensor = pending.wait().await.map_err(wasmtime::Error::from)?.tensor.clone();
+        let bytes = Bytes::from_owner(tensor);
+        self.clock.read(pending.origin(), bytes.len() as u64);
+        Ok(bytes)
     }
+}
+
+/// Has `data` copy a tensor's bytes from where they are straight to the guest. The generated binding knows lists as vectors only, and the
+/// heads of networks, megabytes a frame, would be copied once more to become one.
+pub(crate) fn give_data_in_place(linker: &mut Linker<JobState>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker
+        .instance("wasi:nn/tensor@0.2.0-rc-2024-10-28")?
+        .func_wrap_async("[method]tensor.data", |mut store, (this,): (Resource<TensorHandle>,)| {
+            Box::new(async move { Ok((store.data_mut().tensor_data(&this).await?,)) })
+        })?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 impl tensor::HostTensor for JobState {
@@ -58,12 +65,7 @@ impl tensor::HostTensor for JobState {
     }
 
     async fn data(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<Vec<u8>> {
-        self.touch();
-        let pending = self.table.get(&this)?.value.clone();
-        // the standard's `data` cannot fail either: the error of the call that made the tensor ends the guest
-        let bytes = pending.wait().await.map_err(wasmtime::Error::from)?.tensor.to_bytes();
-        self.clock.read(pending.origin(), bytes.len() as u64);
-        Ok(bytes)
+        Ok(self.tensor_data(&this).await?.into())
     }
 
     async fn drop(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<()> {
@@ -125,10 +127,15 @@ impl JobState {
             let handle = self.table.delete(tensor)?;
             named.push((name, handle.value.map(|booked| Ok(booked.tensor.clone()))));
         }
-        let outputs = self.shared()?.nn.compute(&model, named, &self.stages).await?;
+        // the bytes of outputs are the job's as soon as they are there, whether or not the guest asks for them
+        let budget = self.budget.clone();
+        let book = move |tensor: Tensor| match budget.try_take(tensor.as_bytes().len() as u64) {
+            Ok(lease) => Ok(BookedTensor { tensor, lease }),
+            Err(over) => Err(format!("the handles of this job: {over}; drop frames and tensors that are no longer needed")),
+        };
+        let outputs = self.shared()?.nn.compute_through(&model, named, &self.stages, book).await?;
         let mut result = Vec::with_capacity(outputs.len());
         for (name, value) in outputs {
-            let value = self.book(value);
             self.pace(&value).await;
             result.push((name, self.table.push(TensorHandle { value })?));
         }

@@ -7,6 +7,7 @@ use exports::halfpipe::job::runner::{Description, Failure, Guest, Report, Spec};
 use halfpipe::job::{catalog, objects, progress};
 use halfpipe::media::errors::Error;
 use halfpipe::media::frames::{ChannelOrder, Crop, Fit, Normalization, PictureFormat, PixelLayout, Sampling, Size};
+use halfpipe::media::slices::{self, Slice};
 use halfpipe::media::video::{Encoding, Sink, Source};
 use wasi::nn::{graph, tensor::Tensor, tensor::TensorType};
 
@@ -107,6 +108,16 @@ impl Guest for Hostile {
                 let rotations = Tensor::new(&[1, 23, 3, 3], TensorType::Fp32, &[0; 23 * 36]);
                 let out = body.compute(vec![("rotations".into(), rotations)]).map_err(|e| Failure::Failed(e.data()))?;
                 Ok(report(out[0].1.data().len() as u64))
+            }
+            mode @ ("wild_slice" | "many_slices" | "large_slices") => {
+                let tensor = Tensor::new(&[2, 16, 8], TensorType::Fp32, &[0; 2 * 16 * 8 * 4]);
+                let slice = |left: u32| Slice { plane: 1, top: 0, left, height: 16, width: 8 };
+                let wanted = match mode {
+                    "wild_slice" => vec![slice(u32::MAX)],
+                    "many_slices" => vec![slice(0); (1 << 16) + 1],
+                    _ => vec![slice(0); 1 << 16],
+                };
+                slices::read(&tensor, &wanted).map(|_| report(0)).map_err(failed)
             }
             "wild_crop" => {
                 let batch = open()?.next(1).map_err(failed)?.ok_or(Failure::Failed("empty".into()))?;
