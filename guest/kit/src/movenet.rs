@@ -241,9 +241,12 @@ impl<'a, P: Planes> Heads<'a, P> {
             weights.0.iter_mut().zip(rows.clone()).for_each(|(w, y)| *w = (-(y as f64 - ry).powi(2) / spread).exp());
             weights.1.iter_mut().zip(columns.clone()).for_each(|(w, x)| *w = (-(x as f64 - rx).powi(2) / spread).exp());
             for ((y, wy), row) in rows.clone().zip(&weights.0).zip(heat.chunks_exact(columns.len())) {
+                // the weights are at most 1, so a row that nowhere reaches the best cannot win
+                if f64::from(highest(row)) * wy <= best.0 {
+                    continue;
+                }
                 for ((x, wx), &h) in columns.clone().zip(&weights.1).zip(row) {
                     let h = f64::from(h);
-                    // the weights are at most 1, so a cell that is not above the best already cannot win
                     if h > best.0 && h * wy * wx > best.0 {
                         *best = (h * wy * wx, (y, x));
                     }
@@ -254,10 +257,30 @@ impl<'a, P: Planes> Heads<'a, P> {
     }
 }
 
+/// The highest of some values, of those that are numbers.
+fn highest(values: &[f32]) -> f32 {
+    let higher = |high: f32, value: f32| if value > high { value } else { high };
+    // four at a time, as vector instructions have them
+    let (fours, rest) = values.as_chunks::<4>();
+    let high = fours.iter().fold([f32::NEG_INFINITY; 4], |high, four| std::array::from_fn(|i| higher(high[i], four[i])));
+    high.iter().chain(rest).fold(f32::NEG_INFINITY, |high, value| higher(high, *value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::planes::Whole;
+
+    #[test]
+    fn the_highest_is_found_among_numbers_and_others() {
+        for n in 0..11u8 {
+            let mut values: Vec<f32> = (0..n).map(|i| -f32::from(i)).collect();
+            assert_eq!(highest(&values), if n == 0 { f32::NEG_INFINITY } else { 0.0 });
+            values.reverse();
+            values.insert(n as usize / 2, f32::NAN);
+            assert_eq!(highest(&values), if n == 0 { f32::NEG_INFINITY } else { 0.0 });
+        }
+    }
 
     #[test]
     fn a_head_of_the_wrong_length_is_named() {

@@ -35,12 +35,15 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
 
 async fn work(args: &RunArgs, bar: &Bar, cancel: &CancelToken) -> anyhow::Result<JobReport> {
     let limits = Limits { wall: args.timeout.map(Duration::from_secs), ..Limits::default() };
-    let tools = places::tools()?;
+    let mut tools = places::tools()?;
     if !args.input.exists() {
         // the commonest mistake deserves an answer before models are loaded
         halfpipe_media::probe(&tools, &args.input).map_err(RuntimeError::from)?;
     }
     // while the engines start
+    if args.window.is_none() {
+        tools = tools.with_spare_decoder();
+    }
     let probing = {
         let (tools, input) = (tools.clone(), args.input.clone());
         tokio::task::spawn_blocking(move || halfpipe_media::probe(&tools, &input))

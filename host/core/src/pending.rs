@@ -4,8 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::channel::oneshot;
 use futures::future::{BoxFuture, Shared};
+use tokio::sync::SetOnce;
 
 /// Why a pending value never came.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -19,10 +19,39 @@ pub struct PendingError {
     pub cancelled: bool,
 }
 
+/// How the work ended.
+type Outcome<T> = Result<Arc<T>, PendingError>;
+
 /// A shared promise of a `T`. Clones wait for the same value.
 pub struct Pending<T: Send + Sync + 'static> {
     origin: Arc<str>,
-    value: Shared<BoxFuture<'static, Result<Arc<T>, PendingError>>>,
+    value: Value<T>,
+}
+
+/// Where the value will be.
+enum Value<T: Send + Sync + 'static> {
+    /// It is set. Not a shared future, which wakes those who wait under a lock that they need at once.
+    Set(Arc<SetOnce<Outcome<T>>>),
+    /// It is made of another by whoever waits first.
+    Made(Shared<BoxFuture<'static, Outcome<T>>>),
+}
+
+impl<T: Send + Sync + 'static> Value<T> {
+    async fn outcome(self) -> Outcome<T> {
+        match self {
+            Self::Set(place) => place.wait().await.clone(),
+            Self::Made(made) => made.await,
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Clone for Value<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Set(place) => Self::Set(Arc::clone(place)),
+            Self::Made(made) => Self::Made(made.clone()),
+        }
+    }
 }
 
 impl<T: Send + Sync + 'static> Clone for Pending<T> {
@@ -45,9 +74,25 @@ pub struct Resolver<T> {
 
 /// Where a value goes.
 enum End<T> {
-    Sender(oneshot::Sender<Result<Arc<T>, PendingError>>),
+    Place(Place<T>),
     /// Through a function first.
     Through(Box<dyn Deliver<T>>),
+}
+
+/// Sets a promise's value, at the latest when it is dropped.
+struct Place<T> {
+    origin: Arc<str>,
+    place: Arc<SetOnce<Outcome<T>>>,
+}
+
+impl<T> Drop for Place<T> {
+    fn drop(&mut self) {
+        if !self.place.initialized() {
+            let message = "the work was dropped before it was done".into();
+            // nobody else sets it
+            self.place.set(Err(PendingError { origin: Arc::clone(&self.origin), message, cancelled: true })).ok();
+        }
+    }
 }
 
 /// Takes a value of another type than the one promised.
@@ -83,21 +128,16 @@ impl<T: Send + Sync + 'static> Pending<T> {
     /// A value that is there already.
     #[must_use]
     pub fn ready(value: T) -> Self {
-        Self { origin: "ready".into(), value: futures::future::ready(Ok(Arc::new(value))).boxed().shared() }
+        Self { origin: "ready".into(), value: Value::Set(Arc::new(SetOnce::new_with(Some(Ok(Arc::new(value)))))) }
     }
 
     /// A promise and its resolver; `origin` names the call, for error texts.
     #[must_use]
     pub fn new(origin: impl Into<Arc<str>>) -> (Resolver<T>, Self) {
         let origin = origin.into();
-        let (sender, receiver) = oneshot::channel();
-        let lost = Arc::clone(&origin);
-        let value = async move {
-            receiver.await.unwrap_or_else(|_| {
-                Err(PendingError { origin: lost, message: "the work was dropped before it was done".into(), cancelled: true })
-            })
-        };
-        (Resolver { origin: Arc::clone(&origin), end: End::Sender(sender) }, Self { origin, value: value.boxed().shared() })
+        let place = Arc::new(SetOnce::new());
+        let end = End::Place(Place { origin: Arc::clone(&origin), place: Arc::clone(&place) });
+        (Resolver { origin: Arc::clone(&origin), end }, Self { origin, value: Value::Set(place) })
     }
 
     /// A promise of `f` of a value, and the resolver that takes the value and calls `f`, whether or not anybody waits. To call it when
@@ -120,7 +160,11 @@ impl<T: Send + Sync + 'static> Pending<T> {
     /// The value, if it is there already and did not fail.
     #[must_use]
     pub fn peek(&self) -> Option<Arc<T>> {
-        self.value.peek().and_then(|r| r.as_ref().ok().cloned())
+        let outcome = match &self.value {
+            Value::Set(place) => place.get(),
+            Value::Made(made) => made.peek(),
+        };
+        outcome.and_then(|r| r.as_ref().ok().cloned())
     }
 
     /// Waits without blocking the thread.
@@ -128,12 +172,12 @@ impl<T: Send + Sync + 'static> Pending<T> {
     /// # Errors
     /// The error the work ended with.
     pub fn wait(&self) -> impl Future<Output = Result<Arc<T>, PendingError>> + Send + use<T> {
-        self.value.clone()
+        self.value.clone().outcome()
     }
 
     /// Waits until there is nothing to wait for any more: the value is there, or the work has failed.
     pub fn settled(&self) -> impl Future<Output = ()> + Send + use<T> {
-        self.value.clone().map(drop)
+        self.wait().map(drop)
     }
 
     /// Blocks the thread until the value is there. For lanes, never for async code.
@@ -141,19 +185,19 @@ impl<T: Send + Sync + 'static> Pending<T> {
     /// # Errors
     /// The error the work ended with.
     pub fn wait_blocking(&self) -> Result<Arc<T>, PendingError> {
-        futures::executor::block_on(self.value.clone())
+        futures::executor::block_on(self.wait())
     }
 
     /// A promise of `f` of the value, computed once, by whoever waits first.
     #[must_use]
     pub fn map<U: Send + Sync + 'static>(&self, f: impl FnOnce(Arc<T>) -> Result<U, String> + Send + 'static) -> Pending<U> {
         let origin = Arc::clone(&self.origin);
-        let (from, name) = (self.value.clone(), Arc::clone(&origin));
+        let (from, name) = (self.wait(), Arc::clone(&origin));
         let value = async move {
             let v = from.await?;
             f(v).map(Arc::new).map_err(|m| PendingError { origin: name, message: m.into(), cancelled: false })
         };
-        Pending { origin, value: value.boxed().shared() }
+        Pending { origin, value: Value::Made(value.boxed().shared()) }
     }
 }
 
@@ -181,7 +225,8 @@ impl<T: Send + Sync + 'static> Resolver<T> {
     #[must_use]
     pub fn is_unwanted(&self) -> bool {
         match &self.end {
-            End::Sender(sender) => sender.is_canceled(),
+            // advice only: who holds one may drop it just now
+            End::Place(end) => Arc::strong_count(&end.place) == 1,
             End::Through(through) => through.is_unwanted(),
         }
     }
@@ -190,8 +235,8 @@ impl<T: Send + Sync + 'static> Resolver<T> {
 impl<T> End<T> {
     fn deliver(self, result: Result<T, PendingError>) {
         match self {
-            // nobody waiting is fine: the handle was dropped
-            Self::Sender(sender) => drop(sender.send(result.map(Arc::new))),
+            // it was not set before, for this takes the only one who may
+            Self::Place(end) => drop(end.place.set(result.map(Arc::new))),
             Self::Through(through) => through.deliver(result),
         }
     }

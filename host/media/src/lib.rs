@@ -46,4 +46,4 @@ pub use source::{FrameSource, SourceReport};
 pub use still::{first_frame_png, still_to_video};
 pub use stitch::{Stitch, stitch};
 pub use tools::Tools;
-pub use verify::{Expect, ExpectedTimes, verify};
+pub use verify::{Expect, ExpectedTimes, Verifier, verify};

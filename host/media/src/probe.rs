@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::process::Output;
 
 use halfpipe_core::{Colour, Range, Rational, Size, VideoFormat};
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use crate::MediaError;
 use crate::ffmpeg::log::without_address;
 use crate::info::{AudioStream, ColourTags, VideoInfo, matrix_of_tag};
-use crate::spares::suits;
+use crate::spares::{SpareProbe, suits};
 use crate::tools::{DEMUXERS, Tools, file_url};
 
 /// What ffprobe prints, as far as it is used.
@@ -93,16 +94,15 @@ pub(crate) const WHAT: [&str; 2] = ["-show_format", "-show_streams"];
 /// [`MediaError::Io`] or [`MediaError::ToolMissing`] for what this machine lacks.
 pub fn probe(tools: &Tools, path: &Path) -> Result<VideoInfo, MediaError> {
     check_file(path)?;
-    let report = match ask_spare(tools, path) {
+    let report = match tools.spares.as_ref().and_then(|spares| understood(spares.ask(path)?)) {
         Some(report) => report,
         None => ask(tools, path, &WHAT)?,
     };
     read(path, &report)
 }
 
-/// What a spare says; none where there is none, or where it found what one that knows the file's name is to have the last word on.
-fn ask_spare(tools: &Tools, path: &Path) -> Option<Report> {
-    let output = tools.spares.as_ref()?.ask(path)?;
+/// What a spare says, where it found what it may have the last word on: one that knows the file's name is asked otherwise.
+fn understood(output: Output) -> Option<Report> {
     let report: Report = serde_json::from_slice(&output.stdout).ok()?;
     (output.status.success() && report.format.as_ref().is_some_and(|format| suits(&format.format_name))).then_some(report)
 }
@@ -116,11 +116,17 @@ pub(crate) struct Contents {
     pub(crate) pts: Vec<Option<i64>>,
 }
 
-/// [`probe`] that also reads the file to its end and counts packets.
-pub(crate) fn probe_packets(tools: &Tools, path: &Path, times: bool) -> Result<Contents, MediaError> {
-    let entries = if times { "format:stream:packet=stream_index,pts" } else { "format:stream" };
+/// What [`probe_packets`] asks where timestamps are wanted.
+pub(crate) const WHAT_PACKETS: [&str; 3] = ["-count_packets", "-show_entries", "format:stream:packet=stream_index,pts"];
+
+/// [`probe`] that also reads the file to its end and counts packets. `spare` is an ffprobe that was started to be asked [`WHAT_PACKETS`].
+pub(crate) fn probe_packets(tools: &Tools, path: &Path, times: bool, spare: Option<SpareProbe>) -> Result<Contents, MediaError> {
     check_file(path)?;
-    let report = ask(tools, path, &["-count_packets", "-show_entries", entries])?;
+    let what = if times { WHAT_PACKETS } else { ["-count_packets", "-show_entries", "format:stream"] };
+    let report = match spare.filter(|_| times).and_then(|spare| understood(spare.ask(path).ok()?)) {
+        Some(report) => report,
+        None => ask(tools, path, &what)?,
+    };
     let info = read(path, &report)?;
     let counted = report.streams.iter().find(|s| s.index == info.stream).and_then(|s| s.nb_read_packets.as_deref()?.parse().ok());
     let pts = report.packets.iter().filter(|p| p.stream_index == info.stream).map(|p| p.pts).collect();

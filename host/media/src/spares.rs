@@ -29,10 +29,12 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Containers that are told by their content alone. A spare knows no file name, and others are told by that as well.
 const CONTAINERS: [&str; 2] = ["mov,", "matroska,"];
 
-/// One of each program, waiting.
+/// Programs that wait.
 pub(crate) struct Spares {
     tools: Tools,
     kept: Mutex<Kept>,
+    /// Whether others are started for those that were taken.
+    again: bool,
     /// Held while some are started, so that nobody starts the same.
     starting: Mutex<()>,
 }
@@ -56,12 +58,21 @@ pub(crate) fn suits(container: &str) -> bool {
 }
 
 impl Spares {
-    /// Starts one of each in the background.
+    /// Starts one of each in the background, and another whenever one is taken.
     pub(crate) fn start(tools: &Tools) -> Arc<Self> {
-        let tools = Tools { spares: None, ..tools.clone() };
-        let spares = Arc::new(Self { tools, kept: Mutex::default(), starting: Mutex::default() });
+        let spares = Arc::new(Self::new(tools, Kept::default(), true));
         spares.fill_after(Duration::ZERO);
         spares
+    }
+
+    /// Starts a decoder, once.
+    pub(crate) fn decoder(tools: &Tools) -> Arc<Self> {
+        let decoder = SpareDecoder::start(tools).inspect_err(|error| tracing::debug!(%error, "no spare was started")).ok();
+        Arc::new(Self::new(tools, Kept { probe: None, decoder }, false))
+    }
+
+    fn new(tools: &Tools, kept: Kept, again: bool) -> Self {
+        Self { tools: Tools { spares: None, ..tools.clone() }, kept: Mutex::new(kept), again, starting: Mutex::default() }
     }
 
     /// ffprobe's answer about a file, as to [`WHAT`]; none where no spare is there, or it did not live to give one.
@@ -80,6 +91,9 @@ impl Spares {
 
     /// Starts what is missing after a while, unless nobody wants spares by then.
     fn fill_after(self: &Arc<Self>, pause: Duration) {
+        if !self.again {
+            return;
+        }
         let spares = Arc::downgrade(self);
         let fill = move || {
             std::thread::sleep(pause);
@@ -102,7 +116,7 @@ impl Spares {
             (kept.probe.is_none(), kept.decoder.is_none())
         };
         if probe {
-            let probe = SpareProbe::start(&self.tools)?;
+            let probe = SpareProbe::start(&self.tools, &WHAT)?;
             self.kept().probe = Some(probe);
         }
         if decoder {
@@ -118,17 +132,19 @@ impl Spares {
 }
 
 /// An ffprobe that waits. Dropped, it is killed and waited for.
-struct SpareProbe(Option<Process>);
+pub(crate) struct SpareProbe(Option<Process>);
 
 impl SpareProbe {
-    fn start(tools: &Tools) -> io::Result<Self> {
-        let args: Vec<OsString> = probe_args("concatf,pipe,file", &WHAT, list_url(Path::new("-")));
+    /// One that will be asked this.
+    pub(crate) fn start(tools: &Tools, what: &[&str]) -> io::Result<Self> {
+        let args: Vec<OsString> = probe_args("concatf,pipe,file", what, list_url(Path::new("-")));
         let mut command = Command::new(&tools.ffprobe);
         command.args(args).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().map(|process| Self(Some(process)))
     }
 
-    fn ask(mut self, path: &Path) -> io::Result<Output> {
+    /// Its answer about a file.
+    pub(crate) fn ask(mut self, path: &Path) -> io::Result<Output> {
         let Some(mut process) = self.0.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let told = process.stdin.take().ok_or(io::ErrorKind::BrokenPipe.into()).and_then(|mut stdin| stdin.write_all(&list(path)?));
         // waited for in any case
@@ -290,11 +306,21 @@ mod tests {
     }
 
     #[test]
+    fn a_decoder_that_was_started_once_is_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tools, path) = (tools().with_spare_decoder(), clip(&folder, "a.mp4", "-c:v libx264 -f mp4"));
+        assert_eq!(kept(&tools), [false, true]);
+        let first = decoded(&tools, &path);
+        assert_eq!(kept(&tools), [false, false]);
+        assert_eq!(decoded(&tools, &path), first);
+    }
+
+    #[test]
     fn a_spare_that_is_told_nothing_ends() {
         let tools = tools();
         let mut decoder = SpareDecoder::start(&tools).unwrap();
         assert!(!decoder.child.finish().unwrap().unwrap().success());
-        let mut probe = SpareProbe::start(&tools).unwrap();
+        let mut probe = SpareProbe::start(&tools, &WHAT).unwrap();
         let mut process = probe.0.take().unwrap();
         drop(process.stdin.take());
         assert!(!process.wait().unwrap().success());

@@ -63,6 +63,14 @@ impl Tools {
         Self { spares: Some(spares), ..self }
     }
 
+    /// Starts an ffmpeg for the next source that decodes a whole MP4, MOV or Matroska file in software: for a program that knows that it
+    /// will decode one, while it finds out what is in it.
+    #[must_use]
+    pub fn with_spare_decoder(self) -> Self {
+        let spares = Spares::decoder(&self);
+        Self { spares: Some(spares), ..self }
+    }
+
     /// Finds both: the environment variables first, then beside this program, then `PATH`. Starts each once.
     ///
     /// # Errors

@@ -5,7 +5,8 @@ use std::path::Path;
 use halfpipe_core::{Rational, Size};
 
 use crate::container::fault_of_mp4;
-use crate::probe::{Contents, probe_packets};
+use crate::probe::{Contents, WHAT_PACKETS, probe_packets};
+use crate::spares::SpareProbe;
 use crate::{Container, MediaError, Tools};
 
 /// What an output must be.
@@ -28,19 +29,52 @@ pub struct ExpectedTimes<'a> {
     pub pts: &'a [i64],
 }
 
+/// Checks a finished output; its ffprobe may be started while the output is still being written.
+#[derive(Default)]
+pub struct Verifier {
+    spare: Option<SpareProbe>,
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier").field("started", &self.spare.is_some()).finish()
+    }
+}
+
+impl Verifier {
+    /// Starts ffprobe, so that [`verify`](Self::verify) need not wait 50 ms for the dynamic linker. Where it cannot be started, that
+    /// tells why.
+    #[must_use]
+    pub fn start(tools: &Tools) -> Self {
+        Self { spare: SpareProbe::start(tools, &WHAT_PACKETS).ok() }
+    }
+
+    /// [`verify`], once.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn verify(self, tools: &Tools, path: &Path, expect: Expect<'_>) -> Result<(), MediaError> {
+        check(tools, path, expect, self.spare)
+    }
+}
+
 /// Checks that the video at `path` opens, is H.264 in yuv420p of the right size, has exactly as many frames and, in MP4 and
 /// MOV, that its index comes first. Reads all of it, but decodes only its start.
 ///
 /// # Errors
 /// [`MediaError::Verify`] with the first difference; those of [`crate::probe`] where it does not open.
 pub fn verify(tools: &Tools, path: &Path, expect: Expect<'_>) -> Result<(), MediaError> {
+    check(tools, path, expect, None)
+}
+
+fn check(tools: &Tools, path: &Path, expect: Expect<'_>, spare: Option<SpareProbe>) -> Result<(), MediaError> {
     let wrong = |what: String| Err(MediaError::Verify { path: path.to_owned(), what });
     if Container::of(path)? != Container::Mkv
         && let Some(fault) = fault_of_mp4(path).map_err(|e| MediaError::io("read", path, e))?
     {
         return wrong(fault);
     }
-    let Contents { info, packets, mut pts } = probe_packets(tools, path, expect.times.is_some())?;
+    let Contents { info, packets, mut pts } = probe_packets(tools, path, expect.times.is_some(), spare)?;
     if (info.codec.as_str(), info.pixel_format.as_str()) != ("h264", "yuv420p") {
         return wrong(format!("it is {} in {}, not h264 in yuv420p", info.codec, info.pixel_format));
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Size, StageClock};
-use halfpipe_media::{DecodeOptions, Decoder, Encoder, Expect, ExpectedTimes, FfmpegSource, FrameSource as _, VideoInfo, Window};
+use halfpipe_media::{DecodeOptions, Decoder, Encoder, Expect, ExpectedTimes, FfmpegSource, FrameSource as _, Verifier, VideoInfo, Window};
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -128,6 +128,7 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         pts: Vec::new(),
         source_warnings: Vec::new(),
         input_ended: false,
+        verifier: Verifier::default(),
         frames_written: 0,
         file_bytes: 0,
         stages: StageClock::default(),
@@ -332,9 +333,10 @@ impl Host {
         let guest = &job.guest;
         let names = self.needs(guest, &job.options.to_string()).await?;
         let (mut models, mut licences, mut bodies) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        for name in &names {
-            let entry = self.shared.catalog.entry(name)?;
-            self.load_model(name).await?;
+        let entries = names.iter().map(|name| self.shared.catalog.entry(name)).collect::<Result<Vec<_>, _>>()?;
+        // the lane has as many threads for this as it has for inferences
+        futures::future::try_join_all(names.iter().map(|name| self.load_model(name))).await?;
+        for (name, entry) in names.iter().zip(entries) {
             if matches!(entry, Entry::Body(_)) {
                 bodies.push(name.clone());
             }
@@ -459,7 +461,8 @@ impl Host {
         let (Some(info), Some(size)) = (&state.input, staged.size) else { return Ok(()) };
         let times = ExpectedTimes { time_base: info.format.time_base, pts };
         let expect = Expect { frames, size, times: Some(times) };
-        state.stages.time("verify", state.frames_read, || halfpipe_media::verify(&self.shared.tools, &staged.path, expect))?;
+        let verifier = std::mem::take(&mut state.verifier);
+        state.stages.time("verify", state.frames_read, || verifier.verify(&self.shared.tools, &staged.path, expect))?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Pending, StageClock};
-use halfpipe_media::{Codecs, Decoder, Encoder, FfmpegSource, MediaError, Tools, VideoInfo, Window};
+use halfpipe_media::{Codecs, Decoder, Encoder, FfmpegSource, MediaError, Tools, Verifier, VideoInfo, Window};
 use halfpipe_nn::{BodyRig, Catalog, NnLane};
 use halfpipe_render::DrawLane;
 use wasmtime::component::ResourceTable;
@@ -128,6 +128,8 @@ pub struct JobState {
     pub source_warnings: Vec<String>,
     /// Whether the input was read to its end.
     pub input_ended: bool,
+    /// Checks the output once the guest has ended; its program is started while the encoder finishes.
+    pub verifier: Verifier,
     /// Frames written so far, and bytes of data files.
     pub frames_written: u64,
     /// Bytes of data files so far.

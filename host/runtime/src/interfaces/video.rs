@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use halfpipe_media::Verifier;
 use wasmtime::component::Resource;
 
 use crate::bindings::halfpipe::media::errors::Error;
 use crate::bindings::halfpipe::media::frames::Size;
 use crate::bindings::halfpipe::media::video::{Host, HostSink, HostSource, Info, Written};
 use crate::error::HostError;
+use crate::grants::role;
 use crate::resources::{FramesHandle, SinkHandle, SourceHandle};
 use crate::state::JobState;
 
@@ -85,6 +87,9 @@ impl HostSink for JobState {
     async fn finish(&mut self, this: Resource<SinkHandle>) -> Result<Written, HostError> {
         self.touch();
         let SinkHandle { sink, role, .. } = self.table.delete(this)?;
+        if role == role::OUTPUT {
+            self.verifier = Verifier::start(&self.shared()?.tools);
+        }
         let written = sink.finish().await?;
         self.clock.progressed();
         self.warnings.extend(written.warnings.iter().map(|w| crate::report::Warning { code: "encoding".into(), message: w.clone() }));
