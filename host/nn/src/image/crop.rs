@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use glam::Vec4;
+use glam::{Mat4, Vec4};
 use halfpipe_core::{Colour, Crop, Normalization, Picture, Size};
 
 use super::blur::{self, Blur};
@@ -36,7 +36,16 @@ pub(super) struct Cropper {
 struct Scratch {
     sums: Vec<u32>,
     mixed: Vec<f32>,
+    spots: Vec<Spot>,
     target: Vec<Vec4>,
+}
+
+/// Where a pixel of the target lies in the patch: the index of the pixel left above it, and how far it is beyond that, 0..=1.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spot {
+    at: u32,
+    x: f32,
+    y: f32,
 }
 
 /// Pixels of the averaged-down frame that a crop reads: columns `x.0..x.1`, rows `y.0..y.1`.
@@ -167,27 +176,49 @@ impl Cropper {
         let (last_x, last_y) = ((across - 1) as f32, (down - 1) as f32);
         let step = samples.along_u.map(|v| v as f32);
         let (scale, offset) = affine.lanes();
-        self.rows.target.resize(side, Vec4::ZERO);
+        let Scratch { spots, target, .. } = &mut self.rows;
+        spots.resize(side, Spot::default());
+        target.resize(side, Vec4::ZERO);
         let (red, rest) = planes.split_at_mut(side * side);
         let (green, blue) = rest.split_at_mut(side * side);
         let in_band = band.start as usize * side..band.end as usize * side;
         let [red, green, blue] = [red, green, blue].map(|plane| plane[in_band.clone()].chunks_exact_mut(side));
+        // a patch has fewer than 2^31 pixels: its frame's fit into memory, 16 bytes each
+        let (row, rightmost, lowest) = (across as i32, across as i32 - 2, down as i32 - 2);
         for (v, ((r, g), b)) in band.zip(red.zip(green).zip(blue)) {
             let start: [f32; 2] = std::array::from_fn(|a| (samples.origin[a] + f64::from(v) * samples.along_v[a]) as f32);
-            for (u, pixel) in self.rows.target.iter_mut().enumerate() {
+            // apart from the interpolation, so that both become vector instructions
+            for (u, spot) in spots.iter_mut().enumerate() {
                 // beyond the patch there is only black, like its border
-                let x = (start[0] + u as f32 * step[0]).clamp(0.0, last_x);
-                let y = (start[1] + u as f32 * step[1]).clamp(0.0, last_y);
-                let (left, top) = ((x as i32 as usize).min(across - 2), (y as i32 as usize).min(down - 2));
-                let (fx, fy) = (x - left as f32, y - top as f32);
-                let at = top * across + left;
+                let x = (start[0] + u as i32 as f32 * step[0]).max(0.0).min(last_x);
+                let y = (start[1] + u as i32 as f32 * step[1]).max(0.0).min(last_y);
+                let (left, top) = ((x as i32).min(rightmost), (y as i32).min(lowest));
+                *spot = Spot { at: top.wrapping_mul(row).wrapping_add(left) as u32, x: x - left as f32, y: y - top as f32 };
+            }
+            for (spot, pixel) in spots.iter().zip(target.iter_mut()) {
+                let at = spot.at as usize;
                 let (upper, lower) = (&self.patch[at..at + 2], &self.patch[at + across..at + across + 2]);
-                let above = upper[0].lerp(upper[1], fx);
-                *pixel = above.lerp(lower[0].lerp(lower[1], fx), fy) * scale + offset;
+                let above = upper[0].lerp(upper[1], spot.x);
+                *pixel = above.lerp(lower[0].lerp(lower[1], spot.x), spot.y) * scale + offset;
             }
-            for (pixel, ((r, g), b)) in self.rows.target.iter().zip(r.iter_mut().zip(g).zip(b)) {
-                [*r, *g, *b, _] = pixel.to_array();
-            }
+            spread(target, r, g, b);
+        }
+    }
+}
+
+/// Pixels to planes.
+fn spread(pixels: &[Vec4], r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
+    let (fours, rest) = pixels.as_chunks::<4>();
+    let mut planes = [r, g, b].map(|plane| plane.as_chunks_mut::<4>());
+    for (i, four) in fours.iter().enumerate() {
+        let columns = Mat4::from_cols(four[0], four[1], four[2], four[3]).transpose();
+        for (plane, values) in planes.iter_mut().zip([columns.x_axis, columns.y_axis, columns.z_axis]) {
+            plane.0[i] = values.to_array();
+        }
+    }
+    for (i, pixel) in rest.iter().enumerate() {
+        for (plane, value) in planes.iter_mut().zip(pixel.to_array()) {
+            plane.1[i] = value;
         }
     }
 }
@@ -244,6 +275,21 @@ impl Samples {
     }
 }
 
+/// Means of blocks of `N` columns, whose samples have been summed up over `high` rows.
+fn means_of_columns<const N: usize>(sums: &[u32], high: usize, means: &mut Vec<f32>) {
+    let (blocks, rest) = sums.as_chunks::<N>();
+    let samples = (N * high) as f32;
+    // no overflow: so few columns of a picture, which has fewer than 2^24 rows
+    means.extend(blocks.iter().map(|block| block.iter().fold(0u32, |sum, column| sum.wrapping_add(*column)) as f32 / samples));
+    means.extend((!rest.is_empty()).then(|| mean_of_columns(rest, high)));
+}
+
+fn mean_of_columns(block: &[u32], high: usize) -> f32 {
+    // 64 bits: a block may be a whole picture
+    let sum: u64 = block.iter().map(|s| u64::from(*s)).sum();
+    sum as f32 / (block.len() * high) as f32
+}
+
 /// One plane of a picture.
 struct Plane<'a> {
     samples: &'a [u8],
@@ -277,12 +323,13 @@ impl<'a> Plane<'a> {
                 *sum = sum.wrapping_add(u32::from(*sample));
             }
         }
-        let high = rows.len();
-        means.extend(sums.chunks(factor).map(|block| {
-            // 64 bits: a block may be a whole picture
-            let sum: u64 = block.iter().map(|s| u64::from(*s)).sum();
-            sum as f32 / (block.len() * high) as f32
-        }));
+        // the usual factors by themselves: a loop of a known length costs a fraction
+        match factor {
+            2 => means_of_columns::<2>(sums, rows.len(), means),
+            4 => means_of_columns::<4>(sums, rows.len(), means),
+            6 => means_of_columns::<6>(sums, rows.len(), means),
+            _ => means.extend(sums.chunks(factor).map(|block| mean_of_columns(block, rows.len()))),
+        }
     }
 
     /// Chroma at the luma pixels `x.0..x.1` of luma row `y`, interpolated: a luma pixel lies a quarter of a chroma sample
