@@ -216,11 +216,12 @@ mod tests {
         Tools::find().unwrap()
     }
 
-    /// With both of them there.
+    /// With both of them there, and none that would be started when they are taken, so that it shows.
     fn with_spares() -> Tools {
-        let tools = tools().with_spares();
-        wait_for_spares(&tools);
-        tools
+        let tools = tools();
+        let kept = Kept { probe: SpareProbe::start(&tools, &WHAT).ok(), decoder: SpareDecoder::start(&tools).ok() };
+        let spares = Arc::new(Spares::new(&tools, kept, false));
+        Tools { spares: Some(spares), ..tools }
     }
 
     fn wait_for_spares(tools: &Tools) {
@@ -287,7 +288,8 @@ mod tests {
     #[test]
     fn a_spare_that_died_is_not_missed_and_one_that_was_taken_is_made_up_for() {
         let folder = tempfile::tempdir().unwrap();
-        let (tools, path) = (with_spares(), clip(&folder, "a.mp4", "-c:v libx264 -f mp4"));
+        let (tools, path) = (tools().with_spares(), clip(&folder, "a.mp4", "-c:v libx264 -f mp4"));
+        wait_for_spares(&tools);
         {
             let mut kept = tools.spares.as_ref().unwrap().kept();
             let process = kept.probe.as_mut().unwrap().0.as_mut().unwrap();
