@@ -41,14 +41,14 @@ async fn work(args: &RunArgs, bar: &Bar, cancel: &CancelToken) -> anyhow::Result
         halfpipe_media::probe(&tools, &args.input).map_err(RuntimeError::from)?;
     }
     // while the engines start
-    if args.window.is_none() {
+    let window = window(args)?;
+    if window.is_none() {
         tools = tools.with_spare_decoder();
     }
     let probing = {
         let (tools, input) = (tools.clone(), args.input.clone());
         tokio::task::spawn_blocking(move || halfpipe_media::probe(&tools, &input))
     };
-    let window = window(args)?;
     let component = halfpipe_runtime::host::find_guest(&args.pipeline, &args.places.guests_dir()?)?;
     let config = places::config(&args.places, &args.devices, limits)?;
     let host = Host::start(HostConfig { tools: Some(tools), perf_map: args.perf_map, ..config })?;

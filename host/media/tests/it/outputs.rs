@@ -5,7 +5,7 @@ use std::path::Path;
 use futures::executor::block_on;
 use halfpipe_core::{ByteBudget, Colour, FrameBatch, Matrix, Pending, Range, Rational, Size, VideoFormat};
 use halfpipe_media::{
-    EncodeOptions, Encoder, Expect, ExpectedTimes, FfmpegSink, FfmpegSource, FrameSink, FrameSource as _, MediaError, SourceFile,
+    EncodeOptions, Encoder, Expect, ExpectedTimes, FfmpegSink, FfmpegSource, FrameSink, FrameSource as _, MediaError, SourceFile, Verifier,
     VideoInfo, probe, verify,
 };
 
@@ -18,6 +18,26 @@ fn facts(dir: &Scratch, size: &str) -> VideoInfo {
 
 fn create(info: &VideoInfo, path: &Path) -> Result<Box<FfmpegSink>, MediaError> {
     FfmpegSink::create(&tools(), path, EncodeOptions::new(info.format, info.frame_rate, ByteBudget::new(BUDGET))).map(Box::new)
+}
+
+#[test]
+fn a_check_that_was_started_beforehand_finds_the_same() {
+    let dir = Scratch::new();
+    let clip = dir.clip("-f lavfi -i testsrc2=s=96x64:r=10:d=1 -c:v libx264 in.mp4");
+    let (video, written) = round_trip(&clip, &dir.path("out.mp4"), None).unwrap();
+    let check = |started: bool, frames: u64, pts: &[i64]| {
+        let mut tools = tools();
+        let verifier = if started { Verifier::start(&tools) } else { Verifier::default() };
+        // no other ffprobe can be asked
+        tools.ffprobe = dir.path("missing");
+        let times = Some(ExpectedTimes { time_base: video.info.format.time_base, pts });
+        verifier.verify(&tools, &dir.path("out.mp4"), Expect { frames, size: written.size, times })
+    };
+    check(true, 10, &video.pts).unwrap();
+    assert!(matches!(check(false, 10, &video.pts), Err(MediaError::ToolMissing { .. })));
+    assert!(matches!(check(true, 9, &video.pts), Err(MediaError::Verify { .. })));
+    let late: Vec<i64> = video.pts.iter().map(|pts| pts + 1).collect();
+    assert!(matches!(check(true, 10, &late), Err(MediaError::Verify { .. })));
 }
 
 #[test]
