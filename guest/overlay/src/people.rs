@@ -121,12 +121,11 @@ impl<'a> People<'a> {
     fn crops(&mut self, turn: &Turn<'_>) -> Result<Vec<Crop>, Failure> {
         let (index, time) = (turn.index, turn.time);
         let mut detections: Vec<(PersonBox, Observation, Option<TrackId>)> = Vec::new();
-        let foreseen = self.ahead.take(index);
         if let Some(reason) = self.schedule.due(index, time, &self.tracker) {
             self.schedule.ran(index, time);
             self.detector_frames += 1;
             let sizes = self.options.sizes_for(reason);
-            let found = match foreseen.filter(|_| sizes == self.options.watching_sizes()) {
+            let found = match self.ahead.take(index, &sizes) {
                 Some(look) => self.detector.people(&look)?,
                 None => self.detector.detect_at(turn.batch, &[turn.at], &sizes)?,
             };
@@ -135,6 +134,8 @@ impl<'a> People<'a> {
             let candidates: Vec<Observation> = found.iter().map(|(_, o)| o.clone()).collect();
             let ids = self.tracker.assign(time, &candidates);
             detections = found.into_iter().zip(ids).map(|((d, o), id)| (d, o, id)).collect();
+        } else {
+            self.ahead.give_up(index);
         }
         let mut crops = Vec::new();
         for p in self.tracker.predict(time).into_iter().filter(|p| !p.shadowed) {
@@ -160,7 +161,7 @@ impl<'a> People<'a> {
         let rois: Vec<Roi> = crops.iter().map(|c| c.roi).collect();
         let first = self.landmarker.queue(turn.batch, turn.at, &rois)?;
         // while the landmarks are read, and then followed and fitted
-        self.ahead.queue(turn, &self.detector, &self.options.watching_sizes(), &self.schedule, &self.tracker)?;
+        self.ahead.queue(turn, &self.detector, self.options, &self.schedule, &self.tracker)?;
         let first = first.landmarks()?;
         let mut found: Vec<(Crop, Landmarks)> = crops.into_iter().zip(first).filter_map(|(c, l)| Some((c, l?))).collect();
         let again = |crop: &Crop, l: &Landmarks| {

@@ -15,23 +15,34 @@ pub struct Batch {
     pub times: Vec<f64>,
 }
 
-/// Frames in the first batch: what comes after the decoder need not wait until a whole batch is there.
-const FIRST: u32 = 2;
+/// Frames in the first batch: what comes after the decoder need not wait until a whole batch is there. And in the last ones: what the
+/// encoder has left to do at the end, when nothing else is done, is little.
+const FEW: u32 = 2;
 
 /// Reads batches.
 pub struct Reader {
     source: Source,
     most: u32,
-    /// Frames of the next one that is read.
+    /// Frames of the next one, but for the end.
     count: u32,
+    /// Frames of the video that were not read yet, where that is known.
+    left: Option<u64>,
     /// The next batch where it has been read already; nothing in it at the video's end.
     next: Option<Option<Batch>>,
 }
 
 impl Reader {
-    /// Batches of at most so many frames, the first ones of fewer.
+    /// Batches of at most so many frames, the first and, where the container says how many frames there are, the last ones of fewer.
     pub fn new(source: Source, most: u32) -> Self {
-        Self { source, most, count: FIRST.min(most), next: None }
+        let left = source.info().frames;
+        Self { source, most, count: FEW.min(most), left, next: None }
+    }
+
+    /// Frames of the next batch: half of what is left at the end.
+    fn count(&self) -> u32 {
+        // more than was said: nobody knows how many
+        let half = self.left.filter(|left| *left > 0).map_or(u64::MAX, |left| left / 2);
+        u32::try_from(half).unwrap_or(u32::MAX).max(FEW).min(self.count)
     }
 
     /// The next batch; none at the end.
@@ -42,9 +53,12 @@ impl Reader {
         if let Some(next) = self.next.take() {
             return Ok(next);
         }
-        let frames = self.source.next(self.count).map_err(failed)?;
+        let frames = self.source.next(self.count()).map_err(failed)?;
         self.count = self.count.saturating_mul(2).min(self.most);
-        Ok(frames.map(|frames| Batch { first: frames.first_index(), times: frames.timestamps(), frames }))
+        let batch = frames.map(|frames| Batch { first: frames.first_index(), times: frames.timestamps(), frames });
+        let read = batch.as_ref().map_or(0, |batch| batch.times.len() as u64);
+        self.left = self.left.map(|left| left.saturating_sub(read));
+        Ok(batch)
     }
 
     /// The batch that [`next`](Self::next) will give.

@@ -8,6 +8,7 @@ pub mod frame;
 pub mod geometry;
 pub mod pending;
 pub mod scene;
+pub mod sched;
 pub mod stage;
 
 pub use budget::{ByteBudget, ByteLease, OverBudget};

@@ -140,15 +140,19 @@ impl DrawLane {
         let (stop_sender, stop) = Stop::new();
         let (opened_sender, opened) = std::sync::mpsc::sync_channel(1);
         let LaneConfig { adapter, backends, clock, queue: _ } = config;
-        let body = move || match open_studio(adapter, &backends) {
-            Ok(studio) => {
-                let facts = (studio.gpu.info.clone(), studio.gpu.max_side, studio.gpu.faults.clone());
-                // nobody listens any more only if the starting thread has died
-                if opened_sender.send(Ok(facts)).is_ok() {
-                    work(studio, queue, &stop);
+        let body = move || {
+            // and the software adapter's own threads, which are started here
+            halfpipe_core::sched::compute_in_long_turns();
+            match open_studio(adapter, &backends) {
+                Ok(studio) => {
+                    let facts = (studio.gpu.info.clone(), studio.gpu.max_side, studio.gpu.faults.clone());
+                    // nobody listens any more only if the starting thread has died
+                    if opened_sender.send(Ok(facts)).is_ok() {
+                        work(studio, queue, &stop);
+                    }
                 }
+                Err(e) => opened_sender.send(Err(e)).unwrap_or_default(),
             }
-            Err(e) => opened_sender.send(Err(e)).unwrap_or_default(),
         };
         let thread = std::thread::Builder::new().name("draw".into()).spawn(body).map_err(|e| RenderError::Thread(e.to_string()))?;
         let (adapter, max_side, faults) = opened.recv().unwrap_or(Err(RenderError::Stopped))?;

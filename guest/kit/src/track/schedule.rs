@@ -77,7 +77,7 @@ impl DetectorSchedule {
             return None;
         }
         // What happened after the last run is looked into at once, what lasts is looked into from time to time.
-        let searching = frame.saturating_sub(last.0) >= self.options.search_frames.max(1);
+        let searching = self.is_search_due(frame, last.0);
         let trouble = |since: fn(&Track) -> Option<f64>| tracker.tracks().iter().filter_map(since).any(|at| searching || at > last.1);
         if trouble(|t| t.missed_at) {
             return Some(DetectorReason::Lost);
@@ -89,24 +89,31 @@ impl DetectorSchedule {
         (searching && tracker.predict(time).iter().any(off)).then_some(DetectorReason::Suspect)
     }
 
-    /// On which of the frames to come (indices and timestamps in seconds, in order) the detector will be due by its pauses alone, if
-    /// until then nobody comes, gets lost or is badly seen. None while somebody is lost or badly seen: then it may be due before.
+    /// On which of the frames to come (indices and timestamps in seconds, in order) the detector will be due, and why, if until then
+    /// all stays as it is: nobody comes, gets lost, or is found or well seen again.
     #[must_use]
-    pub fn foreseen(&self, frames: impl IntoIterator<Item = (u64, f64)>, tracker: &Tracker) -> Vec<u64> {
+    pub fn foreseen(&self, frames: impl IntoIterator<Item = (u64, f64)>, tracker: &Tracker) -> Vec<(u64, DetectorReason)> {
         let Some(mut last) = self.last else { return Vec::new() };
         let tracks = tracker.tracks();
-        let trouble = tracks.iter().any(|track| track.missed_at.is_some() || track.suspect_at.is_some());
-        if trouble && self.options.max_frames > 1 {
-            return Vec::new();
-        }
+        let trouble = if tracks.iter().any(|track| track.missed_at.is_some()) {
+            Some(DetectorReason::Lost)
+        } else {
+            tracks.iter().any(|track| track.suspect_at.is_some()).then_some(DetectorReason::Suspect)
+        };
         let mut due = Vec::new();
         for frame in frames {
-            if self.after_pause(frame, last, tracks.is_empty()).is_some() {
-                due.push(frame.0);
+            let searching = trouble.filter(|_| self.is_search_due(frame.0, last.0));
+            if let Some(reason) = self.after_pause(frame, last, tracks.is_empty()).or(searching) {
+                due.push((frame.0, reason));
                 last = frame;
             }
         }
         due
+    }
+
+    /// Whether somebody lost or badly seen is looked for in this frame where the detector last ran on that one.
+    fn is_search_due(&self, frame: u64, last: u64) -> bool {
+        frame.saturating_sub(last) >= self.options.search_frames.max(1)
     }
 
     /// Whether the pause that began with `last` is over with this frame, where nobody is tracked (`empty`) or somebody is.

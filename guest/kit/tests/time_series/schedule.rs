@@ -67,7 +67,12 @@ fn a_bad_crop_is_looked_into() {
 }
 
 /// What is foreseen of the next `ahead` frames after each of a video's, and what came true.
-fn foreseen(frames: u64, ahead: u64, options: DetectorOptions, seen: impl Fn(u64) -> Vec<Observation>) -> Vec<(u64, Vec<u64>)> {
+fn foreseen(
+    frames: u64,
+    ahead: u64,
+    options: DetectorOptions,
+    seen: impl Fn(u64) -> Vec<Observation>,
+) -> Vec<(u64, Vec<(u64, DetectorReason)>)> {
     let mut tracker = Tracker::new((1280, 720), TrackOptions::default());
     let mut schedule = DetectorSchedule::new(options);
     let time = |f: u64| f as f64 / 30.0;
@@ -86,20 +91,43 @@ fn foreseen(frames: u64, ahead: u64, options: DetectorOptions, seen: impl Fn(u64
 fn pauses_are_foreseen() {
     for (f, due) in foreseen(60, 4, DetectorOptions::default(), standing) {
         let next = (f / 15 + 1) * 15;
-        assert_eq!(due, if next <= f + 4 { vec![next] } else { vec![] }, "after frame {f}");
+        assert_eq!(due, if next <= f + 4 { vec![(next, DetectorReason::Interval)] } else { vec![] }, "after frame {f}");
     }
-    assert_eq!(foreseen(1, 7, DetectorOptions::default(), |_| vec![])[0].1, [3, 6], "nobody is there");
+    let empty = foreseen(1, 7, DetectorOptions::default(), |_| vec![]);
+    assert_eq!(empty[0].1, [(3, DetectorReason::Empty), (6, DetectorReason::Empty)], "nobody is there");
     let always = DetectorOptions { max_frames: 1, empty_frames: 1, search_frames: 1, ..DetectorOptions::default() };
     for (f, due) in foreseen(30, 3, always, |f| if f < 15 { standing(f) } else { vec![] }) {
-        assert_eq!(due, [f + 1, f + 2, f + 3]);
+        assert_eq!(due.iter().map(|(f, _)| *f).collect::<Vec<_>>(), [f + 1, f + 2, f + 3]);
     }
 }
 
 #[test]
-fn nothing_is_foreseen_before_the_first_look_and_while_somebody_is_lost() {
+fn a_search_is_foreseen_as_long_as_it_lasts() {
+    let lost = |f| if (20..26).contains(&f) { vec![] } else { standing(f) };
+    let found = foreseen(30, 5, DetectorOptions::default(), lost);
+    assert_eq!(found[19].1, [], "nobody can know that somebody gets lost");
+    // missed on 20, so the detector runs on 21, and then on every third frame
+    let search = |f| (f, DetectorReason::Lost);
+    assert_eq!(found[21].1, [search(24)]);
+    assert_eq!(found[22].1, [search(24), search(27)]);
+    assert_eq!(found[24].1, [search(27)]);
+    // seen again on 26: the pause since 24 is the usual one
+    assert_eq!(found[26].1, []);
+}
+
+#[test]
+fn what_was_foreseen_comes_true_where_nothing_changes() {
+    let lost = |f| if f < 20 { standing(f) } else { vec![] };
+    let runs = run(60, 30.0, lost);
+    for (f, due) in foreseen(40, 3, DetectorOptions::default(), lost).into_iter().filter(|(f, _)| *f > 20) {
+        for look in due {
+            assert!(runs.contains(&look), "after frame {f}: {look:?} in {runs:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_foreseen_before_the_first_look() {
     let tracker = Tracker::new((1280, 720), TrackOptions::default());
     assert!(DetectorSchedule::new(DetectorOptions::default()).foreseen([(0, 0.0), (30, 1.0)], &tracker).is_empty());
-    let lost = foreseen(40, 15, DetectorOptions::default(), |f| if f < 20 { standing(f) } else { vec![] });
-    assert_eq!(lost[19].1, [30]);
-    assert!(lost[20..].iter().all(|(_, due)| due.is_empty()), "{lost:?}");
 }

@@ -58,6 +58,8 @@ impl Child {
         command.args(args);
         command.as_inner_mut().process_group(0);
         let mut inner = command.spawn()?;
+        // before it has threads: the dynamic linker has just begun
+        halfpipe_core::sched::let_compute_in_long_turns(inner.as_inner().id());
         let mut child =
             Self { stdin: inner.take_stdin(), stdout: inner.take_stdout(), stderr: inner.take_stderr(), log: Log::default(), inner, stop };
         if !takes_input {

@@ -117,7 +117,13 @@ impl FfmpegSource {
             report: Arc::clone(&report),
             items: sender,
         };
-        let thread = std::thread::Builder::new().name("video-reader".to_owned()).spawn(move || reader.run()).map_err(not_started)?;
+        let thread = std::thread::Builder::new()
+            .name("video-reader".to_owned())
+            .spawn(move || {
+                halfpipe_core::sched::compute_in_long_turns();
+                reader.run();
+            })
+            .map_err(not_started)?;
         let path = path.to_owned();
         Ok(Self {
             info,

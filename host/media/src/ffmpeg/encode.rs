@@ -171,6 +171,7 @@ impl FfmpegSink {
         let thread = std::thread::Builder::new()
             .name("video-writer".to_owned())
             .spawn(move || {
+                halfpipe_core::sched::compute_in_long_turns();
                 // nobody may be waiting: then the sink was dropped
                 told.send(writer.run()).ok();
             })

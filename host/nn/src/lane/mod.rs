@@ -166,7 +166,10 @@ impl NnLane {
         let mut shared = Shared { device, loaded, failed, threads: Vec::with_capacity(workers) };
         for _ in 0..workers {
             let (worker, queue) = (worker::Worker::new(&context), Arc::clone(&queue));
-            let thread = std::thread::Builder::new().name("nn".into()).spawn(move || worker.run(&queue));
+            let thread = std::thread::Builder::new().name("nn".into()).spawn(move || {
+                halfpipe_core::sched::compute_in_long_turns();
+                worker.run(&queue);
+            });
             match thread {
                 Ok(thread) => shared.threads.push(thread),
                 Err(e) => {
