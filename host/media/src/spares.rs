@@ -16,7 +16,7 @@ use std::time::Duration;
 use tempfile::TempPath;
 
 use crate::Tools;
-use crate::ffmpeg::child::{Child, Transfer};
+use crate::ffmpeg::child::{Child, Input, Transfer};
 use crate::ffmpeg::decode_args::{graph, spare_args};
 use crate::ffmpeg::stop::{StopHandle, stop_signal};
 use crate::ffmpeg::threads::half_the_cores;
@@ -184,7 +184,7 @@ impl SpareDecoder {
         let list = tempfile::Builder::new().prefix("halfpipe-spare-").tempfile()?.into_temp_path();
         let (stop, signal) = stop_signal()?;
         let threads = half_the_cores();
-        let child = Child::spawn(&tools.ffmpeg, spare_args(&list, threads, tools.avutil), true, signal)?;
+        let child = Child::spawn(&tools.ffmpeg, spare_args(&list, threads, tools.avutil), Input::Text, signal)?;
         Ok(Self { child, stop, list, threads })
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use halfpipe_core::Size;
 use serde::Deserialize;
 
-use crate::ffmpeg::child::{Child, Transfer, describe};
+use crate::ffmpeg::child::{Child, Input, Transfer, describe};
 use crate::ffmpeg::encode::{SourceFile, warnings_of_sound};
 use crate::ffmpeg::stitch_args::{shift_of, stitch_args};
 use crate::ffmpeg::stop::StopSignal;
@@ -150,7 +150,7 @@ fn copy(tools: &Tools, args: Vec<OsString>, list: &str, output: &Path, stop: Sto
     let failed = |cause: String| MediaError::Encode { path: output.to_owned(), frames: 0, cause };
     let broken = |e: std::io::Error| failed(format!("writing to ffmpeg failed: {e}"));
     std::fs::File::create(output).map_err(|e| MediaError::io("write", output, e))?;
-    let mut child = Child::spawn(&tools.ffmpeg, args, true, stop).map_err(|source| MediaError::ToolMissing {
+    let mut child = Child::spawn(&tools.ffmpeg, args, Input::Text, stop).map_err(|source| MediaError::ToolMissing {
         tool: tools.ffmpeg.clone(),
         variable: FFMPEG_VARIABLE,
         minimum: MINIMUM_VERSION,

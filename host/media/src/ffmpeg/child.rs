@@ -1,14 +1,18 @@
 //! One ffmpeg process with its pipes, served by one thread: whatever the thread waits for, it also reads the messages,
 //! so ffmpeg never stands still because nobody listens; and it wakes at once when told to stop.
+//!
+//! Frames go through socket pairs. Through a pipe Linux takes, books and gives back each page of 4 KiB by itself, which costs three times
+//! as much as copying it (`docs/performance.md`); to ffmpeg both are a file that is read or written.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::process::{self, ChildStderr, ExitStatus, Stdio};
 
-use ffmpeg_sidecar::child::FfmpegChild;
 use ffmpeg_sidecar::command::FfmpegCommand;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -16,18 +20,28 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use super::log::{FrameTime, Log};
 use super::stop::StopSignal;
 
-/// Bytes asked for each pipe of frames: the most that Linux grants without privileges.
-#[cfg(target_os = "linux")]
-const PIPE_BYTES: usize = 1 << 20;
+/// Bytes asked for on their way in each socket pair. Linux may grant fewer.
+const SOCKET_BYTES: usize = 1 << 20;
 
 /// A running ffmpeg. Dropped, it is killed and waited for.
 pub struct Child {
-    inner: FfmpegChild,
-    stdin: Option<ChildStdin>,
-    stdout: Option<ChildStdout>,
+    inner: process::Child,
+    stdin: Option<File>,
+    stdout: Option<File>,
     stderr: Option<ChildStderr>,
     log: Log,
     stop: StopSignal,
+}
+
+/// What a child reads from its standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing.
+    Nothing,
+    /// Some text, through a pipe: what is named `/dev/stdin` can be opened.
+    Text,
+    /// Frames.
+    Frames,
 }
 
 /// How a read or write ended.
@@ -50,43 +64,52 @@ enum Want {
 }
 
 impl Child {
-    /// Starts ffmpeg. `takes_input` leaves its standard input open; its standard output is a pipe always.
+    /// Starts ffmpeg. Its standard output is one that frames are read from, always.
     ///
     /// It gets a process group of its own: a Ctrl-C in the terminal is for us, who then end our children in order.
-    pub fn spawn(ffmpeg: &Path, args: Vec<OsString>, takes_input: bool, stop: StopSignal) -> io::Result<Self> {
+    pub fn spawn(ffmpeg: &Path, args: Vec<OsString>, input: Input, stop: StopSignal) -> io::Result<Self> {
         let mut command = FfmpegCommand::new_with_path(ffmpeg);
         command.args(args);
         command.as_inner_mut().process_group(0);
-        let mut inner = command.spawn()?;
+        let (stdout, theirs) = frames()?;
+        // its own end sends
+        rustix::net::sockopt::set_socket_send_buffer_size(&theirs, SOCKET_BYTES).ok();
+        command.as_inner_mut().stdout(Stdio::from(theirs));
+        let stdin = match input {
+            Input::Nothing | Input::Text => None,
+            Input::Frames => {
+                let (ours, theirs) = frames()?;
+                rustix::net::sockopt::set_socket_send_buffer_size(&ours, SOCKET_BYTES).ok();
+                command.as_inner_mut().stdin(Stdio::from(theirs));
+                Some(ours)
+            }
+        };
+        // not by its own `spawn`, which panics where a stream is no pipe
+        let mut inner = command.as_inner_mut().spawn()?;
+        // else the end that was the child's would stay open here, and nobody would see that the child is gone
+        drop(command);
         // before it has threads: the dynamic linker has just begun
-        halfpipe_core::sched::let_compute_in_long_turns(inner.as_inner().id());
-        let mut child =
-            Self { stdin: inner.take_stdin(), stdout: inner.take_stdout(), stderr: inner.take_stderr(), log: Log::default(), inner, stop };
-        if !takes_input {
-            child.stdin = None;
-        }
-        child.prepare_pipes()?;
+        halfpipe_core::sched::let_compute_in_long_turns(inner.id());
+        // dropped where it takes nothing
+        let text = inner.stdin.take().filter(|_| input == Input::Text).map(OwnedFd::from).map(File::from);
+        let (stdin, stderr) = (stdin.or(text), inner.stderr.take());
+        let child = Self { stdin, stdout: Some(stdout), stderr, log: Log::default(), inner, stop };
+        child.wait_for_nothing()?;
         Ok(child)
     }
 
-    fn prepare_pipes(&self) -> io::Result<()> {
-        for fd in [self.stdin.as_ref().map(AsFd::as_fd), self.stdout.as_ref().map(AsFd::as_fd), self.stderr.as_ref().map(AsFd::as_fd)]
-            .into_iter()
-            .flatten()
-        {
+    /// A read or write that would have to wait says so instead.
+    fn wait_for_nothing(&self) -> io::Result<()> {
+        let streams = [self.stdin.as_ref().map(AsFd::as_fd), self.stdout.as_ref().map(AsFd::as_fd), self.stderr.as_ref().map(AsFd::as_fd)];
+        for fd in streams.into_iter().flatten() {
             fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
-        }
-        // a larger pipe saves switches between processes; where it is refused the usual size works as well
-        #[cfg(target_os = "linux")]
-        for fd in [self.stdin.as_ref().map(AsFd::as_fd), self.stdout.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
-            rustix::pipe::fcntl_setpipe_size(fd, PIPE_BYTES).ok();
         }
         Ok(())
     }
 
     /// Process id.
-    pub fn id(&mut self) -> u32 {
-        self.inner.as_inner().id()
+    pub fn id(&self) -> u32 {
+        self.inner.id()
     }
 
     /// The messages so far.
@@ -124,7 +147,8 @@ impl Child {
             let Some(stdin) = self.stdin.as_mut() else { return Ok(Transfer::Closed) };
             match stdin.write(bytes) {
                 Ok(n) => bytes = &bytes[n..],
-                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.stdin = None,
+                // a socket is reset where its other end was closed with something left to read
+                Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => self.stdin = None,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     if !self.wait(Want::Input)? {
                         return Ok(Transfer::Stopped);
@@ -201,6 +225,12 @@ impl Child {
         }
         Ok(())
     }
+}
+
+/// Our end and the child's of a way for frames.
+fn frames() -> io::Result<(File, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok((File::from(OwnedFd::from(ours)), OwnedFd::from(theirs)))
 }
 
 impl Drop for Child {

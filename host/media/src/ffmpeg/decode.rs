@@ -10,7 +10,7 @@ use halfpipe_core::{ByteBudget, FrameBatch, Pending, Picture, StageClock};
 use tempfile::TempPath;
 use tokio::sync::mpsc;
 
-use super::child::Child;
+use super::child::{Child, Input};
 use super::decode_args::decode_args;
 use super::reader::{Item, Reader};
 use super::stop::{StopHandle, stop_signal};
@@ -100,7 +100,7 @@ impl FfmpegSource {
             None => {
                 let (stop, signal) = stop_signal().map_err(not_started)?;
                 let args = decode_args(path, &info, options.window, options.threads, decoder);
-                (Child::spawn(&tools.ffmpeg, args, false, signal).map_err(not_started)?, stop, None)
+                (Child::spawn(&tools.ffmpeg, args, Input::Nothing, signal).map_err(not_started)?, stop, None)
             }
         };
         tracing::debug!(path = %path.display(), pid = child.id(), size = %info.format.size, codec = info.codec, decoder = decoder.name(), "decoding");

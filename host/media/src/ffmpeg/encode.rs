@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, Shared};
 use halfpipe_core::{ByteBudget, FrameBatch, Rational, Size, StageClock, VideoFormat};
 use tokio::sync::mpsc;
 
-use super::child::Child;
+use super::child::{Child, Input};
 use super::encode_args::{AudioRoute, audio_route, encode_args, shift_ticks};
 use super::matroska;
 use super::stop::{StopHandle, stop_signal};
@@ -152,7 +152,7 @@ impl FfmpegSink {
             source: Arc::new(source),
         };
         let (stop, signal) = stop_signal().map_err(not_started)?;
-        let mut child = Child::spawn(&tools.ffmpeg, args, true, signal).map_err(not_started)?;
+        let mut child = Child::spawn(&tools.ffmpeg, args, Input::Frames, signal).map_err(not_started)?;
         tracing::debug!(path = %path.display(), pid = child.id(), size = %options.format.size, encoder = options.encoder.name(), "encoding");
         let (sender, messages) = mpsc::channel(QUEUED_BATCHES);
         let (told, outcome) = oneshot::channel();
