@@ -95,7 +95,7 @@ impl FfmpegSource {
             _ => (Decoder::Software, Some(format!("videos in {} are not given to it", info.codec))),
         };
         let spare = tools.spares.as_ref().filter(|_| options.window.is_none() && decoder == Decoder::Software);
-        let (mut child, stop, list) = match spare.and_then(|spares| spares.decode(path, &info, options.threads)) {
+        let (child, stop, list) = match spare.and_then(|spares| spares.decode(path, &info, options.threads)) {
             Some(Decoding { child, stop, list }) => (child, stop, Some(list)),
             None => {
                 let (stop, signal) = stop_signal().map_err(not_started)?;

@@ -152,7 +152,7 @@ impl FfmpegSink {
             source: Arc::new(source),
         };
         let (stop, signal) = stop_signal().map_err(not_started)?;
-        let mut child = Child::spawn(&tools.ffmpeg, args, Input::Frames, signal).map_err(not_started)?;
+        let child = Child::spawn(&tools.ffmpeg, args, Input::Frames, signal).map_err(not_started)?;
         tracing::debug!(path = %path.display(), pid = child.id(), size = %options.format.size, encoder = options.encoder.name(), "encoding");
         let (sender, messages) = mpsc::channel(QUEUED_BATCHES);
         let (told, outcome) = oneshot::channel();

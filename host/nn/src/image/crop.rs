@@ -6,11 +6,15 @@
 //!
 //! 4D-Humans' way: the patch has the frame's own pixels and is blurred by a Gaussian instead, which knows nothing of the black
 //! around the frame, and pixels count by their index as in OpenCV. A large upright patch is made in bands.
+//!
+//! All of it is compiled twice, for any processor and for those with AVX2, and `Arch::dispatch` calls the one that fits. What is to be in
+//! the second has to be inlined. Both compute the same numbers.
 
 use std::ops::Range;
 
 use glam::{Mat4, Vec4};
 use halfpipe_core::{Colour, Crop, Normalization, Picture, Size};
+use pulp::{Arch, NullaryFnOnce};
 
 use super::blur::{self, Blur};
 use super::colour::{Affine, ToRgb};
@@ -65,6 +69,36 @@ struct Samples {
     along_v: [f64; 2],
 }
 
+/// Part of a crop, to be cut out: the rows `band` of the target.
+struct Cut<'a> {
+    cropper: &'a mut Cropper,
+    picture: &'a Picture,
+    to_rgb: ToRgb,
+    window: Window,
+    /// Standard deviation of the Gaussian, pixels.
+    blur: Option<f32>,
+    /// From the patch's corner.
+    samples: Samples,
+    side: u32,
+    band: Range<u32>,
+    affine: Affine,
+    planes: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Cut<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Cut { cropper, picture, to_rgb, window, blur, samples, side, band, affine, planes } = self;
+        cropper.fill_patch(picture, to_rgb, window);
+        if let Some(sigma) = blur {
+            cropper.blur.run(sigma, &mut cropper.patch, window.x.1 - window.x.0 + 2);
+        }
+        cropper.sample(samples, window, side, band, affine, planes);
+    }
+}
+
 impl Cropper {
     /// Writes one crop into the planes `[3, side, side]`.
     pub(super) fn run(&mut self, picture: &Picture, colour: Colour, crop: &Crop, side: u32, norm: Normalization, planes: &mut [f32]) {
@@ -74,9 +108,10 @@ impl Cropper {
         match samples.window(picture.size(), factor, side, &(0..side), 0) {
             None => planes.chunks_exact_mut(area).zip(affine.offset).for_each(|(plane, black)| plane.fill(black)),
             Some(window) => {
-                self.fill_patch(picture, ToRgb::new(colour), window);
                 samples.start_at(window);
-                self.sample(samples, window, side, 0..side, affine, planes);
+                let to_rgb = ToRgb::new(colour);
+                let blur = None;
+                Arch::new().dispatch(Cut { cropper: self, picture, to_rgb, window, blur, samples, side, band: 0..side, affine, planes });
             }
         }
         self.forget_large_patch();
@@ -110,11 +145,10 @@ impl Cropper {
                     planes.zip(affine.offset).for_each(|(plane, black)| plane[start..end].fill(black));
                 }
                 Some(window) => {
-                    self.fill_patch(picture, to_rgb, window);
-                    self.blur.run(sigma, &mut self.patch, window.x.1 - window.x.0 + 2);
                     let mut samples = samples;
                     samples.start_at(window);
-                    self.sample(samples, window, side, band, affine, planes);
+                    let blur = Some(sigma);
+                    Arch::new().dispatch(Cut { cropper: self, picture, to_rgb, window, blur, samples, side, band, affine, planes });
                 }
             }
         }
@@ -127,6 +161,7 @@ impl Cropper {
         }
     }
 
+    #[inline(always)]
     fn fill_patch(&mut self, picture: &Picture, to_rgb: ToRgb, window: Window) {
         let Window { factor, x, y } = window;
         let Size { width, height } = picture.size();
@@ -169,6 +204,7 @@ impl Cropper {
     }
 
     /// Interpolates the target's rows `band` between pixels of the patch.
+    #[inline(always)]
     fn sample(&mut self, samples: Samples, window: Window, side: u32, band: Range<u32>, affine: Affine, planes: &mut [f32]) {
         let side = side as usize;
         let across = window.x.1 - window.x.0 + 2;
@@ -207,6 +243,7 @@ impl Cropper {
 }
 
 /// Pixels to planes.
+#[inline(always)]
 fn spread(pixels: &[Vec4], r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
     let (fours, rest) = pixels.as_chunks::<4>();
     let mut planes = [r, g, b].map(|plane| plane.as_chunks_mut::<4>());
@@ -276,6 +313,7 @@ impl Samples {
 }
 
 /// Means of blocks of `N` columns, whose samples have been summed up over `high` rows.
+#[inline(always)]
 fn means_of_columns<const N: usize>(sums: &[u32], high: usize, means: &mut Vec<f32>) {
     let (blocks, rest) = sums.as_chunks::<N>();
     let samples = (N * high) as f32;
@@ -284,6 +322,7 @@ fn means_of_columns<const N: usize>(sums: &[u32], high: usize, means: &mut Vec<f
     means.extend((!rest.is_empty()).then(|| mean_of_columns(rest, high)));
 }
 
+#[inline(always)]
 fn mean_of_columns(block: &[u32], high: usize) -> f32 {
     // 64 bits: a block may be a whole picture
     let sum: u64 = block.iter().map(|s| u64::from(*s)).sum();
@@ -302,11 +341,13 @@ impl<'a> Plane<'a> {
         Self { samples, width: width as usize, height: height as usize }
     }
 
+    #[inline(always)]
     fn row(&self, y: usize) -> &'a [u8] {
         &self.samples[y * self.width..(y + 1) * self.width]
     }
 
     /// Means of the blocks of `factor` x `factor` samples in columns `blocks` of block row `row`, of the samples that exist.
+    #[inline(always)]
     fn block_means(&self, factor: usize, blocks: (usize, usize), row: usize, sums: &mut Vec<u32>, means: &mut Vec<f32>) {
         let columns = blocks.0 * factor..(blocks.1 * factor).min(self.width);
         let rows = row * factor..((row + 1) * factor).min(self.height);
@@ -334,6 +375,7 @@ impl<'a> Plane<'a> {
 
     /// Chroma at the luma pixels `x.0..x.1` of luma row `y`, interpolated: a luma pixel lies a quarter of a chroma sample
     /// to one side of the chroma sample that covers it, so the nearer of two counts three times the other.
+    #[inline(always)]
     fn upsampled(&self, x: (usize, usize), y: usize, mixed: &mut Vec<f32>, values: &mut Vec<f32>) {
         let near = y / 2;
         let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(self.height - 1) };
