@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::Pending;
+use crate::recycle::Home;
+use crate::{Pending, Recycler};
 
 /// Width and height in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,17 +147,43 @@ impl Colour {
 /// One 8-bit planar YCbCr 4:2:0 picture, rows packed without padding: Y, then Cb, then Cr.
 ///
 /// Chroma planes are `ceil(w/2) x ceil(h/2)`; chroma sample (i, j) covers luma pixels 2i..2i+2, 2j..2j+2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Picture {
     size: Size,
     data: Vec<u8>,
+    home: Home,
+}
+
+impl Clone for Picture {
+    fn clone(&self) -> Self {
+        Self { size: self.size, data: self.data.clone(), home: self.home.clone() }
+    }
+}
+
+impl PartialEq for Picture {
+    fn eq(&self, other: &Self) -> bool {
+        self.size == other.size && self.data == other.data
+    }
+}
+
+impl Eq for Picture {}
+
+impl Drop for Picture {
+    fn drop(&mut self) {
+        self.home.take_back(std::mem::take(&mut self.data));
+    }
 }
 
 impl Picture {
     /// Wraps packed planes; `None` where `data` is not exactly [`Size::picture_bytes`] long.
     #[must_use]
     pub fn from_data(size: Size, data: Vec<u8>) -> Option<Self> {
-        (data.len() == size.picture_bytes()).then_some(Self { size, data })
+        (data.len() == size.picture_bytes()).then(|| Self { size, data, home: Home::default() })
+    }
+    /// [`from_data`](Self::from_data), whose memory goes back to the recycler when the picture and its use are gone.
+    #[must_use]
+    pub fn recycled(size: Size, data: Vec<u8>, recycler: &Recycler) -> Option<Self> {
+        (data.len() == size.picture_bytes()).then(|| Self { size, data, home: recycler.home() })
     }
     /// A picture of one colour `[y, cb, cr]`.
     #[must_use]
@@ -166,7 +193,7 @@ impl Picture {
         let mut data = vec![ycc[0]; size.picture_bytes()];
         data[size.area()..size.area() + chroma].fill(ycc[1]);
         data[size.area() + chroma..].fill(ycc[2]);
-        Self { size, data }
+        Self { size, data, home: Home::default() }
     }
     /// Size in pixels.
     #[must_use]

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use halfpipe_core::{ByteBudget, FrameBatch, Pending, Picture, StageClock};
+use halfpipe_core::{ByteBudget, FrameBatch, Pending, Picture, Recycler, StageClock};
 use tempfile::TempPath;
 use tokio::sync::mpsc;
 
@@ -21,6 +21,9 @@ use crate::{Decoder, FrameSource, MediaError, SourceReport, VideoInfo, Window, p
 
 /// Frames read ahead at most, however small they are.
 const AHEAD_FRAMES: usize = 1024;
+
+/// Bytes of pictures that are gone, kept for the next ones.
+const FREE_BYTES: usize = 32 << 20;
 
 /// How to decode.
 #[derive(Debug, Clone)]
@@ -116,6 +119,7 @@ impl FfmpegSource {
             clock: options.clock,
             report: Arc::clone(&report),
             items: sender,
+            recycler: Recycler::new((FREE_BYTES / info.format.size.picture_bytes().max(1)).clamp(1, 16)),
         };
         let thread = std::thread::Builder::new()
             .name("video-reader".to_owned())

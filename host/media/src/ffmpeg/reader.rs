@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use halfpipe_core::{ByteBudget, ByteLease, Picture, StageClock};
+use halfpipe_core::{ByteBudget, ByteLease, Picture, Recycler, StageClock};
 use tokio::sync::mpsc;
 
 use super::child::{Child, Transfer, describe};
@@ -40,6 +40,7 @@ pub struct Reader {
     pub clock: StageClock,
     pub report: Arc<Mutex<SourceReport>>,
     pub items: mpsc::Sender<Item>,
+    pub recycler: Recycler,
 }
 
 impl Reader {
@@ -81,7 +82,7 @@ impl Reader {
             child.stop().block_on(ahead.take(bytes as u64)).ok_or(Halt::Stopped)?
         };
         let start = Instant::now();
-        let mut data = Vec::with_capacity(bytes);
+        let mut data = self.recycler.buffer(bytes);
         match self.child.read(&mut data, bytes)? {
             Transfer::Whole => {}
             Transfer::Stopped => return Err(Halt::Stopped),
@@ -99,7 +100,7 @@ impl Reader {
         report.repaired_timestamps += u64::from(repaired);
         note(&mut report, self.child.log());
         drop(report);
-        let picture = Picture::from_data(size, data).ok_or_else(|| Halt::Failed("a frame has the wrong size".to_owned()))?;
+        let picture = Picture::recycled(size, data, &self.recycler).ok_or_else(|| Halt::Failed("a frame has the wrong size".to_owned()))?;
         Ok(Some(Frame { pts, picture: Arc::new(picture), _lease: lease }))
     }
 
