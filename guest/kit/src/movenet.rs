@@ -240,9 +240,15 @@ impl<'a, P: Planes> Heads<'a, P> {
             // the Gaussian is the product of one along y and one along x
             weights.0.iter_mut().zip(rows.clone()).for_each(|(w, y)| *w = (-(y as f64 - ry).powi(2) / spread).exp());
             weights.1.iter_mut().zip(columns.clone()).for_each(|(w, x)| *w = (-(x as f64 - rx).powi(2) / spread).exp());
+            // what the row nearest to the coarse position reaches: the best is at least as good, and mostly in one of a few rows
+            let near = (ry.max(0.0) as usize).clamp(rows.start, rows.end - 1) - rows.start;
+            let weighted =
+                heat[near * columns.len()..][..columns.len()].iter().zip(&weights.1).map(|(&h, wx)| f64::from(h) * weights.0[near] * wx);
+            let reached = weighted.fold(f64::NEG_INFINITY, f64::max);
             for ((y, wy), row) in rows.clone().zip(&weights.0).zip(heat.chunks_exact(columns.len())) {
-                // the weights are at most 1, so a row that nowhere reaches the best cannot win
-                if f64::from(highest(row)) * wy <= best.0 {
+                // the weights are at most 1, so a row that nowhere reaches as much cannot win
+                let most = f64::from(highest(row)) * wy;
+                if most < reached || most <= best.0 {
                     continue;
                 }
                 for ((x, wx), &h) in columns.clone().zip(&weights.1).zip(row) {

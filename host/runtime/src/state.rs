@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use halfpipe_core::{ByteBudget, Pending, StageClock};
-use halfpipe_media::{Codecs, Decoder, Encoder, FfmpegSource, MediaError, Tools, Verifier, VideoInfo, Window};
+use halfpipe_media::{Codecs, Decoder, Encoder, FfmpegSource, FrameSource, MediaError, Tools, Verifier, VideoInfo, Window};
 use halfpipe_nn::{BodyRig, Catalog, NnLane};
 use halfpipe_render::DrawLane;
 use wasmtime::component::ResourceTable;
@@ -128,6 +128,9 @@ pub struct JobState {
     pub source_warnings: Vec<String>,
     /// Whether the input was read to its end.
     pub input_ended: bool,
+    /// Sources that the guest is done with. With the last of a source's memory the allocator gives megabytes back to the system, 3 ms that
+    /// are not the guest's.
+    pub read: Vec<Box<dyn FrameSource>>,
     /// Checks the output once the guest has ended; its program is started while the encoder finishes.
     pub verifier: Verifier,
     /// Frames written so far, and bytes of data files.

@@ -61,7 +61,10 @@ impl HostSource for JobState {
     }
 
     async fn drop(&mut self, this: Resource<SourceHandle>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        let SourceHandle { source } = self.table.delete(this)?;
+        if self.input_ended {
+            self.read.push(source);
+        }
         Ok(())
     }
 }
