@@ -5,7 +5,18 @@
 wasmtime::component::bindgen!({
     path: "../../wit",
     world: "halfpipe:app/pipeline",
-    imports: { default: async | trappable },
+    imports: {
+        // what never waits is called without a future, those calls that guests make for every frame above all
+        "halfpipe:job/progress.report": trappable,
+        "halfpipe:job/progress.section": trappable,
+        "halfpipe:media/frames.[method]frame-batch.len": trappable,
+        "halfpipe:media/frames.[method]frame-batch.first-index": trappable,
+        "halfpipe:media/frames.[method]frame-batch.timestamps": trappable,
+        "halfpipe:media/frames.[method]frame-batch.size": trappable,
+        "halfpipe:media/frames.[drop]frame-batch": trappable,
+        "wasi:nn/tensor.[drop]tensor": trappable,
+        default: async | trappable,
+    },
     exports: { default: async },
     require_store_data_send: true,
     with: {

@@ -32,7 +32,7 @@ use crate::state::{CancelToken, JobState};
 use crate::{options, usage};
 
 /// How often limits and stop requests are looked at.
-const WATCH: Duration = Duration::from_millis(20);
+const WATCH: Duration = Duration::from_millis(100);
 /// How long a guest that was asked to stop may take before it is stopped.
 const GRACE: Duration = Duration::from_secs(2);
 

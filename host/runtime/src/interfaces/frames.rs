@@ -76,23 +76,23 @@ impl JobState {
 impl Host for JobState {}
 
 impl HostFrameBatch for JobState {
-    async fn len(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<u32> {
+    fn len(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<u32> {
         self.touch();
         Ok(self.table.get(&this)?.batch.len() as u32)
     }
 
-    async fn first_index(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<u64> {
+    fn first_index(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<u64> {
         self.touch();
         Ok(self.table.get(&this)?.batch.first_index)
     }
 
-    async fn timestamps(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<Vec<f64>> {
+    fn timestamps(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<Vec<f64>> {
         self.touch();
         let batch = &self.table.get(&this)?.batch;
         Ok((0..batch.len()).map(|i| batch.seconds(i)).collect())
     }
 
-    async fn size(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<Size> {
+    fn size(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<Size> {
         self.touch();
         let size = self.table.get(&this)?.batch.format.size;
         Ok(Size { width: size.width, height: size.height })
@@ -139,7 +139,7 @@ impl HostFrameBatch for JobState {
         self.hand_out(tensor, image::PictureFormat::letterbox(size, normalization(&norm)).bytes(crops.len())).await
     }
 
-    async fn drop(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<()> {
+    fn drop(&mut self, this: Resource<FramesHandle>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
         Ok(())
     }

@@ -68,7 +68,7 @@ impl tensor::HostTensor for JobState {
         Ok(self.tensor_data(&this).await?.into())
     }
 
-    async fn drop(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<()> {
+    fn drop(&mut self, this: Resource<TensorHandle>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
         Ok(())
     }
