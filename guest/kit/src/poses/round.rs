@@ -3,23 +3,29 @@
 use serde::{Serialize, Serializer};
 
 /// `x` with `decimals` decimals; never -0. The nearest f32 prints as that decimal number.
-fn round(x: f32, decimals: i32) -> f32 {
-    let scale = 10f64.powi(decimals);
-    ((f64::from(x) * scale).round() / scale) as f32 + 0.0
+fn round(x: f32, decimals: usize) -> f32 {
+    let scale = SCALES[decimals];
+    // exact, an f32 times such a scale has fewer bits than an f64; half away from 0 like `f64::round`, which is a call in WebAssembly
+    let units = f64::from(x) * scale;
+    let units = (units.abs() + 0.5).floor().copysign(units);
+    (units / scale) as f32 + 0.0
 }
 
-fn list<S: Serializer>(values: &[f32], decimals: i32, s: S) -> Result<S::Ok, S::Error> {
+/// Powers of ten.
+const SCALES: [f64; 6] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5];
+
+fn list<S: Serializer>(values: &[f32], decimals: usize, s: S) -> Result<S::Ok, S::Error> {
     s.collect_seq(values.iter().map(|v| round(*v, decimals)))
 }
 
-fn rows<const N: usize, S: Serializer>(rows: &[[f32; N]], decimals: i32, s: S) -> Result<S::Ok, S::Error>
+fn rows<const N: usize, S: Serializer>(rows: &[[f32; N]], decimals: usize, s: S) -> Result<S::Ok, S::Error>
 where
     [f32; N]: Serialize,
 {
     s.collect_seq(rows.iter().map(|row| row.map(|v| round(v, decimals))))
 }
 
-fn option<S: Serializer>(value: Option<f32>, decimals: i32, s: S) -> Result<S::Ok, S::Error> {
+fn option<S: Serializer>(value: Option<f32>, decimals: usize, s: S) -> Result<S::Ok, S::Error> {
     value.map(|v| round(v, decimals)).serialize(s)
 }
 
@@ -81,5 +87,17 @@ mod tests {
         assert_eq!(text(-0.000_01, 4), "0.0");
         assert_eq!(text(3840.129, 2), "3840.13");
         assert_eq!(text(-12.345_67, 4), "-12.3457");
+        assert_eq!((text(0.125, 2), text(-0.125, 2), text(0.375, 2)), ("0.13".into(), "-0.13".into(), "0.38".into()), "half away from 0");
+    }
+
+    #[test]
+    fn rounds_as_the_standard_library_does() {
+        for i in 0..200_000u32 {
+            let x = f32::from_bits(i.wrapping_mul(2_654_435_761) & 0x4fff_ffff);
+            for decimals in 1..6 {
+                let (scale, x) = (SCALES[decimals], if i % 2 == 0 { x } else { -x });
+                assert_eq!(round(x, decimals), ((f64::from(x) * scale).round() / scale) as f32, "{x} {decimals}");
+            }
+        }
     }
 }
