@@ -13,7 +13,7 @@ use crate::precompiled::Precompiled;
 use crate::state::JobState;
 
 /// How often a running guest gives the thread back, so that limits and stop requests are seen.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(50);
 /// Most guests alive at once.
 const MOST_INSTANCES: u32 = 64;
 /// Bytes of a guest's memory, and of each of its tables and stacks, that stay for the next one.
