@@ -1,4 +1,4 @@
-//! Plain data that the engines share: frames, pending values, byte budgets, units. No I/O.
+//! Plain data that the engines share: frames, pending values, byte budgets, units; and how their threads are scheduled. No I/O.
 //!
 //! Engines (media, nn, render) never see each other; what passes between them is defined here.
 

@@ -249,3 +249,40 @@ pub fn describe(status: ExitStatus) -> String {
         (None, None) => "ffmpeg ended in an unknown way".to_owned(),
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::Tools;
+    use crate::ffmpeg::stop::stop_signal;
+
+    /// An ffmpeg that waits for its input.
+    fn waiting(input: Input) -> Child {
+        let args = ["-f", "rawvideo", "-s", "16x16", "-i", "pipe:0", "-f", "null", "-"];
+        // it does not look for the signal: nothing is read or written
+        let (_, signal) = stop_signal().unwrap();
+        Child::spawn(&Tools::find().unwrap().ffmpeg, args.map(OsString::from).into(), input, signal).unwrap()
+    }
+
+    fn stream(child: &Child, number: u32) -> String {
+        fs::read_link(format!("/proc/{}/fd/{number}", child.id())).unwrap().display().to_string()
+    }
+
+    #[test]
+    fn frames_go_through_sockets_and_text_through_a_pipe() {
+        let (frames, text) = (waiting(Input::Frames), waiting(Input::Text));
+        assert!(stream(&frames, 0).starts_with("socket:") && stream(&frames, 1).starts_with("socket:"));
+        assert!(stream(&text, 0).starts_with("pipe:") && stream(&text, 1).starts_with("socket:"));
+    }
+
+    #[test]
+    fn it_computes_in_long_turns() {
+        let child = waiting(Input::Frames);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        // proc_pid_stat(5): the 41st field is the policy, and SCHED_BATCH is 3; the name before may hold spaces
+        let policy = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38);
+        assert_eq!(policy, Some("3"), "{stat}");
+    }
+}
