@@ -94,8 +94,8 @@ mod tests {
     fn rounds_as_the_standard_library_does() {
         for i in 0..200_000u32 {
             let x = f32::from_bits(i.wrapping_mul(2_654_435_761) & 0x4fff_ffff);
-            for decimals in 1..6 {
-                let (scale, x) = (SCALES[decimals], if i % 2 == 0 { x } else { -x });
+            let x = if i % 2 == 0 { x } else { -x };
+            for (decimals, scale) in SCALES.into_iter().enumerate() {
                 assert_eq!(round(x, decimals), ((f64::from(x) * scale).round() / scale) as f32, "{x} {decimals}");
             }
         }
