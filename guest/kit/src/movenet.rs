@@ -163,7 +163,8 @@ impl<'a, P: Planes> Heads<'a, P> {
         }
         let map = read(self.planes, "center", &[Slice { plane: frame, rows: 0..self.height, columns: 0..self.width }])?;
         let mut found: Vec<(f32, Cell)> = Vec::new();
-        for (y, row) in map.chunks_exact(self.width).enumerate() {
+        // most rows hold no centre at all
+        for (y, row) in map.chunks_exact(self.width).enumerate().filter(|(_, row)| highest(row) > min_score) {
             for (x, &score) in row.iter().enumerate() {
                 if score > min_score && self.is_peak(&map, y, x, score) {
                     found.push((score, (y, x)));
