@@ -63,6 +63,8 @@ pub struct FramesHandle {
 pub struct SourceHandle {
     /// The reader.
     pub source: Box<dyn FrameSource>,
+    /// Whether it was read to its end.
+    pub ended: bool,
 }
 
 /// `halfpipe:media/video.sink`.

@@ -128,9 +128,9 @@ pub struct JobState {
     pub source_warnings: Vec<String>,
     /// Whether the input was read to its end.
     pub input_ended: bool,
-    /// Sources that the guest is done with. With the last of a source's memory the allocator gives megabytes back to the system, 3 ms that
-    /// are not the guest's.
-    pub read: Vec<Box<dyn FrameSource>>,
+    /// The first source that was read to its end and let go. With the last of its memory the allocator gives megabytes back to the system,
+    /// 3 ms that are not the guest's.
+    pub read: Option<Box<dyn FrameSource>>,
     /// Checks the output once the guest has ended; its program is started while the encoder finishes.
     pub verifier: Verifier,
     /// Frames written so far, and bytes of data files.

@@ -83,7 +83,7 @@ impl Host for JobState {
         if wanted == role::INPUT {
             self.input = Some(halfpipe_media::FrameSource::info(&source).clone());
         }
-        Ok(self.table.push(SourceHandle { source: Box::new(source) })?)
+        Ok(self.table.push(SourceHandle { source: Box::new(source), ended: false })?)
     }
 
     async fn create_video(&mut self, wanted: String, encoding: Encoding) -> Result<Resource<SinkHandle>, HostError> {

@@ -42,7 +42,9 @@ impl HostSource for JobState {
         let next = self.table.get_mut(&this)?.source.next(max as usize).await;
         let Some(batch) = self.blame(next)? else {
             self.input_ended = true;
-            let report = self.table.get(&this)?.source.report();
+            let handle = self.table.get_mut(&this)?;
+            handle.ended = true;
+            let report = handle.source.report();
             self.source_warnings = report.warnings();
             self.decoder = report.decoder;
             return Ok(None);
@@ -61,9 +63,10 @@ impl HostSource for JobState {
     }
 
     async fn drop(&mut self, this: Resource<SourceHandle>) -> wasmtime::Result<()> {
-        let SourceHandle { source } = self.table.delete(this)?;
-        if self.input_ended {
-            self.read.push(source);
+        let SourceHandle { source, ended } = self.table.delete(this)?;
+        // one is enough: whoever opens the input again and again pays for it
+        if ended {
+            self.read.get_or_insert(source);
         }
         Ok(())
     }
