@@ -23,7 +23,7 @@ impl Recycler {
     #[must_use]
     pub fn buffer(&self, bytes: usize) -> Vec<u8> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // buffers of another size are let go
+        // one that is too small is let go
         let mut buffer = free.filter(|buffer| buffer.capacity() >= bytes).unwrap_or_else(|| Vec::with_capacity(bytes));
         buffer.clear();
         buffer

@@ -47,11 +47,11 @@ mod linux {
     /// The policy and the slice for a thread; its nice value stays. 0 is the calling thread.
     pub(super) fn set(thread: libc::pid_t) {
         let Some(now) = get(thread) else { return };
-        let wanted = Attributes { policy: libc::SCHED_BATCH as u32, runtime: SLICE, ..now };
         // somebody who chose another policy than the usual one keeps it
         if now.policy != libc::SCHED_OTHER as u32 {
             return;
         }
+        let wanted = Attributes { policy: libc::SCHED_BATCH as u32, runtime: SLICE, ..now };
         #[allow(unsafe_code, reason = "a system call for which no crate has a function; it reads one structure, which outlives it")]
         // SAFETY: the pointer is to a whole `sched_attr` whose size is in it
         unsafe {

@@ -128,7 +128,7 @@ pub(crate) fn idle_state(limits: &Limits, guest: &str) -> JobState {
         pts: Vec::new(),
         source_warnings: Vec::new(),
         input_ended: false,
-        read: None,
+        ended_source: None,
         verifier: Verifier::default(),
         frames_written: 0,
         file_bytes: 0,

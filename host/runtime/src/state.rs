@@ -130,7 +130,7 @@ pub struct JobState {
     pub input_ended: bool,
     /// The first source that was read to its end and let go. With the last of its memory the allocator gives megabytes back to the system,
     /// 3 ms that are not the guest's.
-    pub read: Option<Box<dyn FrameSource>>,
+    pub ended_source: Option<Box<dyn FrameSource>>,
     /// Checks the output once the guest has ended; its program is started while the encoder finishes.
     pub verifier: Verifier,
     /// Frames written so far, and bytes of data files.

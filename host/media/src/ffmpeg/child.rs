@@ -1,8 +1,8 @@
-//! One ffmpeg process with its pipes, served by one thread: whatever the thread waits for, it also reads the messages,
+//! One ffmpeg process with its streams, served by one thread: whatever the thread waits for, it also reads the messages,
 //! so ffmpeg never stands still because nobody listens; and it wakes at once when told to stop.
 //!
-//! Frames go through socket pairs. Through a pipe Linux takes, books and gives back each page of 4 KiB by itself, which costs three times
-//! as much as copying it (`docs/performance.md`); to ffmpeg both are a file that is read or written.
+//! Frames go through socket pairs. Through a pipe Linux takes, books and gives back each page of 4 KiB by itself, so that it costs three
+//! times as much CPU time (`docs/performance.md`); to ffmpeg both are a file that is read or written.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -71,14 +71,14 @@ impl Child {
         let mut command = FfmpegCommand::new_with_path(ffmpeg);
         command.args(args);
         command.as_inner_mut().process_group(0);
-        let (stdout, theirs) = frames()?;
+        let (stdout, theirs) = frame_sockets()?;
         // its own end sends
         rustix::net::sockopt::set_socket_send_buffer_size(&theirs, SOCKET_BYTES).ok();
         command.as_inner_mut().stdout(Stdio::from(theirs));
         let stdin = match input {
             Input::Nothing | Input::Text => None,
             Input::Frames => {
-                let (ours, theirs) = frames()?;
+                let (ours, theirs) = frame_sockets()?;
                 rustix::net::sockopt::set_socket_send_buffer_size(&ours, SOCKET_BYTES).ok();
                 command.as_inner_mut().stdin(Stdio::from(theirs));
                 Some(ours)
@@ -94,12 +94,12 @@ impl Child {
         let text = inner.stdin.take().filter(|_| input == Input::Text).map(OwnedFd::from).map(File::from);
         let (stdin, stderr) = (stdin.or(text), inner.stderr.take());
         let child = Self { stdin, stdout: Some(stdout), stderr, log: Log::default(), inner, stop };
-        child.wait_for_nothing()?;
+        child.set_nonblocking()?;
         Ok(child)
     }
 
     /// A read or write that would have to wait says so instead.
-    fn wait_for_nothing(&self) -> io::Result<()> {
+    fn set_nonblocking(&self) -> io::Result<()> {
         let streams = [self.stdin.as_ref().map(AsFd::as_fd), self.stdout.as_ref().map(AsFd::as_fd), self.stderr.as_ref().map(AsFd::as_fd)];
         for fd in streams.into_iter().flatten() {
             fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
@@ -228,7 +228,7 @@ impl Child {
 }
 
 /// Our end and the child's of a way for frames.
-fn frames() -> io::Result<(File, OwnedFd)> {
+fn frame_sockets() -> io::Result<(File, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     Ok((File::from(OwnedFd::from(ours)), OwnedFd::from(theirs)))
 }

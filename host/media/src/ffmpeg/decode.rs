@@ -22,7 +22,7 @@ use crate::{Decoder, FrameSource, MediaError, SourceReport, VideoInfo, Window, p
 /// Frames read ahead at most, however small they are.
 const AHEAD_FRAMES: usize = 1024;
 
-/// Bytes of pictures that are gone, kept for the next ones.
+/// Bytes of pictures that are gone, kept for the next ones; one picture however large.
 const FREE_BYTES: usize = 32 << 20;
 
 /// How to decode.

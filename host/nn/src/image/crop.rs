@@ -7,7 +7,7 @@
 //! 4D-Humans' way: the patch has the frame's own pixels and is blurred by a Gaussian instead, which knows nothing of the black
 //! around the frame, and pixels count by their index as in OpenCV. A large upright patch is made in bands.
 //!
-//! All of it is compiled twice, for any processor and for those with AVX2, and `Arch::dispatch` calls the one that fits. What is to be in
+//! All but the blur is compiled twice, for any processor and for those with AVX2, and `Arch::dispatch` calls the one that fits. What is to be in
 //! the second has to be inlined. Both compute the same numbers.
 
 use std::ops::Range;

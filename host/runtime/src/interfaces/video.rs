@@ -66,7 +66,7 @@ impl HostSource for JobState {
         let SourceHandle { source, ended } = self.table.delete(this)?;
         // one is enough: whoever opens the input again and again pays for it
         if ended {
-            self.read.get_or_insert(source);
+            self.ended_source.get_or_insert(source);
         }
         Ok(())
     }
