@@ -40,9 +40,12 @@ def people(desk, clip, rounds):
     runs, codec = {count: [] for count in counts}, {count: [] for count in counts}
     for _ in range(rounds):
         for count, video in videos.items():
-            _, report, files = desk.run(video, ["--people", str(count)])
+            _, report, _ = desk.run(video, ["--people", str(count)])
             runs[count].append(report)
-            codec[count].append(1e3 * (floor.decode(video) + floor.encode(files["video"], report)) / frames)
+    for count, video in videos.items():
+        with floor.drawn(desk, video, ["--people", str(count)]) as pictures:
+            for report in runs[count]:
+                codec[count].append(1e3 * (floor.decode(video) + floor.encode(pictures, report)) / frames)
     codec = {count: spread(values)["median"] for count, values in codec.items()}
     one = spread(_per_frame(r, _person_seconds(r)) / max(_bodies(r), 1e-9) for r in runs[counts[0]])["median"]
     base = spread(_per_frame(r, r["cpu_seconds"]) for r in runs[counts[0]])["median"]
