@@ -39,7 +39,7 @@ impl Model for Buckets {
     fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>, NnError> {
         let filled = rows::splittable(self.ports(), inputs).and_then(|rows| {
             let more = bucket(rows) - rows;
-            let fill = |(name, tensor): &(String, Tensor)| Some((name.clone(), tensor.stack(&tensor.rows(0, more))?));
+            let fill = |(name, tensor): &(String, Tensor)| Some((name.clone(), Tensor::stacked(&[tensor, &tensor.rows(0, more)])?));
             (more > 0 && !self.stubborn).then(|| inputs.iter().map(fill).collect::<Option<Vec<_>>>().map(|inputs| (rows, inputs)))?
         });
         let Some((rows, filled)) = filled else { return self.model.run(inputs) };

@@ -20,6 +20,7 @@ pub mod fake;
 pub mod image;
 pub mod lane;
 pub mod ort;
+mod pieces;
 mod rows;
 pub mod tensor;
 

@@ -15,11 +15,10 @@ pub(crate) fn part(inputs: &[(String, Tensor)], start: usize, count: usize) -> V
     inputs.iter().map(|(n, t)| (n.clone(), t.rows(start, count))).collect()
 }
 
-/// Outputs of `front` and `back` rows as one batch; none where an output does not follow the batch.
-pub(crate) fn join(first: &[Tensor], second: &[Tensor], front: usize, back: usize) -> Option<Vec<Tensor>> {
-    let one = |(a, b): (&Tensor, &Tensor)| {
-        let of_rows = a.dims().first() == Some(&front) && b.dims().first() == Some(&back);
-        if of_rows { a.stack(b) } else { None }
-    };
-    first.iter().zip(second).map(one).collect()
+/// Outputs of parts of a batch, each with its number of rows, as those of the whole; none where an output does not follow the batch.
+pub(crate) fn join(parts: &[(Vec<Tensor>, usize)]) -> Option<Vec<Tensor>> {
+    let outputs = parts.iter().map(|(outputs, _)| outputs.len()).min()?;
+    let of_rows = |(tensors, rows): &(Vec<Tensor>, usize)| tensors.iter().all(|tensor| tensor.dims().first() == Some(rows));
+    let one = |i| Tensor::stacked(&parts.iter().map(|(tensors, _)| &tensors[i]).collect::<Vec<_>>());
+    parts.iter().all(of_rows).then(|| (0..outputs).map(one).collect())?
 }

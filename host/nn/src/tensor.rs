@@ -323,14 +323,16 @@ impl Tensor {
         Self { dims, data: Arc::new(data.0) }
     }
 
-    /// Joins two tensors of one type along the first dimension; `None` where types or the other dimensions differ.
-    pub(crate) fn stack(&self, other: &Self) -> Option<Self> {
-        if self.dims.is_empty() || other.dims.is_empty() || self.dims[1..] != other.dims[1..] {
+    /// Tensors of one type joined along the first dimension; `None` where there are none, or types or the other dimensions differ.
+    pub(crate) fn stacked(parts: &[&Self]) -> Option<Self> {
+        let first = parts.first()?;
+        let inner = first.dims.get(1..)?;
+        if parts.iter().any(|part| part.dims.get(1..) != Some(inner)) {
             return None;
         }
-        let mut dims = self.dims.clone();
-        dims[0] = dims[0].checked_add(other.dims[0])?;
-        let data = with_values!(&*self.data, values => StorageBox::joined(values, other)?);
+        let mut dims = first.dims.clone();
+        dims[0] = parts.iter().try_fold(0usize, |rows, part| rows.checked_add(part.dims[0]))?;
+        let data = with_values!(&*first.data, values => StorageBox::joined(values, parts)?);
         Some(Self { dims, data: Arc::new(data.0) })
     }
 }
@@ -339,8 +341,9 @@ impl StorageBox {
     fn from_slice<T: Element>(values: &[T]) -> Self {
         T::store(values.to_vec())
     }
-    fn joined<T: Element>(values: &[T], other: &Tensor) -> Option<Self> {
-        T::view(other).map(|more| T::store([values, more].concat()))
+    /// The values of all parts, which have the type of `_first`.
+    fn joined<T: Element>(_first: &[T], parts: &[&Tensor]) -> Option<Self> {
+        parts.iter().map(|part| T::view(part)).collect::<Option<Vec<_>>>().map(|parts| T::store(parts.concat()))
     }
 }
 
@@ -393,9 +396,12 @@ mod tests {
         let t = Tensor::from_vec(vec![3, 2], vec![1, 2, 3, 4, 5, 6i32]).unwrap();
         let (a, b) = (t.rows(0, 1), t.rows(1, 2));
         assert_eq!(b.as_slice::<i32>().unwrap(), &[3, 4, 5, 6]);
-        assert_eq!(a.stack(&b).unwrap(), t);
-        assert!(a.stack(&Tensor::from_vec(vec![1, 2], vec![1.0f32, 2.0]).unwrap()).is_none());
-        assert!(a.stack(&Tensor::from_vec(vec![1, 3], vec![1, 2, 3i32]).unwrap()).is_none());
+        assert_eq!(Tensor::stacked(&[&a, &b]).unwrap(), t);
+        assert_eq!(Tensor::stacked(&[&a, &b, &b]).unwrap().as_slice::<i32>().unwrap(), &[1, 2, 3, 4, 5, 6, 3, 4, 5, 6]);
+        assert!(Tensor::stacked(&[]).is_none());
+        assert!(Tensor::stacked(&[&a, &Tensor::from_vec(vec![1, 2], vec![1.0f32, 2.0]).unwrap()]).is_none());
+        assert!(Tensor::stacked(&[&a, &Tensor::from_vec(vec![1, 3], vec![1, 2, 3i32]).unwrap()]).is_none());
+        assert!(Tensor::stacked(&[&Tensor::from_vec(vec![], vec![7i32]).unwrap()]).is_none(), "a scalar has no rows");
     }
 
     #[test]

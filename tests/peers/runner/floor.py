@@ -5,6 +5,7 @@ CPU time we know how: ffmpeg alone (its start is in it, as in a job), networks o
 """
 
 import json
+import math
 from contextlib import contextmanager
 
 from peer import x264
@@ -16,6 +17,8 @@ TARGET = 1.15
 FFMPEG = ["ffmpeg", "-loglevel", "error", "-y"]
 MULTIPLE = 32
 LANDMARK_INPUT = 256
+# Rows a call, see host/nn/src/pieces.rs.
+PICTURES = 2
 
 
 def compare(desk, clip, rounds):
@@ -70,8 +73,9 @@ def _inferences(desk, report):
         if name.startswith("nn.infer."):
             model = name.removeprefix("nn.infer.")
             for shapes, share in _inputs(model, stage["items"], report):
-                # as many rows in as many calls, as evenly as can be
+                # as many rows in as many calls, as evenly as can be, but of pictures two a call at most: that is the cheapest
                 rows, calls = round(stage["items"] * share), round(stage["calls"] * share)
+                calls = max(calls, math.ceil(rows / PICTURES)) if "image" in shapes else calls
                 if not rows:
                     continue
                 few, more = divmod(rows, max(calls, 1))

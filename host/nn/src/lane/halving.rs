@@ -16,5 +16,5 @@ pub(super) fn run(model: &mut dyn Model, name: &str, inputs: &[(String, Tensor)]
     let first = run(model, name, &rows::part(inputs, 0, front), halved)?;
     let second = run(model, name, &rows::part(inputs, front, back), halved)?;
     // outputs that do not follow the batch cannot be put together: then the lack of memory is what there is to say
-    rows::join(&first, &second, front, back).ok_or(error)
+    rows::join(&[(first, front), (second, back)]).ok_or(error)
 }

@@ -91,7 +91,7 @@ impl Sessions {
             }
         });
         *halved += halved_there;
-        Ok(rows::join(&ahead?, &behind?, front, back))
+        Ok(rows::join(&[(ahead?, front), (behind?, back)]))
     }
 
     /// A session; waits where all are in use and no more may be made.

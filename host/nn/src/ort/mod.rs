@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::buckets::Buckets;
 use crate::catalog::{PinnedFile, read_verified, read_verified_shared};
+use crate::pieces::Pieces;
 use crate::{Catalog, CatalogError, DeviceInfo, Engine, Model, NnError};
 
 pub use device::Device;
@@ -114,6 +115,7 @@ impl OrtEngine {
         let threads = if self.is_shared(name)? { threads / self.workers() } else { threads };
         let model = OrtModel::new(self.library, self.device, threads, name, &bytes, &data)?;
         session::check_against_catalog(entry, model.ports())?;
-        if self.device.is_gpu() { Ok(Box::new(Buckets::new(Box::new(model)))) } else { Ok(Box::new(model)) }
+        let model: Box<dyn Model> = Box::new(model);
+        Ok(if self.device.is_gpu() { Box::new(Buckets::new(model)) } else { Box::new(Pieces::new(model, threads)) })
     }
 }
