@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
@@ -100,11 +101,17 @@ class Floor(unittest.TestCase):
 
     def test_parts_and_rest_fill_cores_times_wall_time(self):
         report = {"wall_seconds": 10.0, "cpu_seconds": 15.0, "stages": {"verify": {"busy_seconds": 0.5}}, "sandbox": {"cpu_seconds": {"fit": 0.1, "logic": 0.2}}}
-        result = floor._figures([(report, {"decode": 3.0, "encode": 9.0})], cores=2)
+        result = floor._figures([(report, {"decode": 3.0, "encode": 9.0}, {"decode": 3.5, "encode": 9.5})], cores=2)
         parts = sum(f["median"] for f in result["parts_cpu_seconds"].values())
         rest = sum(f["median"] for f in result["rest_cpu_seconds"].values())
         self.assertAlmostEqual(parts + rest, 20.0)
         self.assertAlmostEqual(result["wall_over_floor"]["median"], 10 / 6)
+        self.assertAlmostEqual(result["wall_over_floor_on_all_cores"]["median"], 10 / 6.5)
+        self.assertAlmostEqual(result["rest_cpu_seconds"]["the same parts, as much dearer while all cores compute"]["median"], 1.0)
+
+    def test_runs_on_all_cores_are_at_once(self):
+        both = threading.Barrier(2, timeout=10)
+        self.assertEqual(floor._on_all_cores(lambda: both.wait() + 1, 2), 1.5)
 
 
 class Processes(unittest.TestCase):

@@ -2,11 +2,14 @@
 
 Unavoidable are decoding, the inferences that the job really ran, drawing its bodies, and encoding. Each is run by itself with the least
 CPU time we know how: ffmpeg alone (its start is in it, as in a job), networks on one thread, Halfpipe's renderer with nothing beside it.
+Then each is run as many times at once as there are cores: a job has no core to itself, so that is what its parts cost at least.
 """
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from statistics import fmean
 
 from peer import x264
 from runner import clips, drawing
@@ -28,8 +31,15 @@ def compare(desk, clip, rounds):
     with drawn(desk, clip) as frames:
         for _ in range(rounds):
             _, report, files = desk.run(clip, name="floor")
-            parts = {"decode": decode(clip), "inferences": _inferences(desk, report), "drawing": _drawing(desk, files), "encode": encode(frames, report)}
-            runs.append((report, parts))
+            meshes = _meshes(desk, files)
+            ways = {
+                "decode": lambda: decode(clip),
+                "inferences": lambda report=report: _inferences(desk, report),
+                "drawing": lambda meshes=meshes: drawing.draw(desk, *meshes)["cpu_seconds"],
+                "encode": lambda report=report: encode(frames, report),
+            }
+            alone = {name: way() for name, way in ways.items()}
+            runs.append((report, alone, {name: _on_all_cores(way, desk.cores) for name, way in ways.items()}))
     return {"clip": clip.name, **facts, "rounds": rounds, "target": TARGET, **_figures(runs, desk.cores)}
 
 
@@ -61,10 +71,16 @@ def encode(frames, report):
     return measure([*FFMPEG, "-i", frames, *codec, "-threads:v", "1", "-f", "mp4", "/dev/null"]).cpu_seconds
 
 
-def _drawing(desk, files):
+def _on_all_cores(way, cores):
+    """CPU seconds of one of as many runs at once as there are cores: clock, caches and memory are shared, so each costs more than alone."""
+    with ThreadPoolExecutor(cores) as pool:
+        return fmean(pool.map(lambda _: way(), range(cores)))
+
+
+def _meshes(desk, files):
+    """What the renderer alone draws: a folder, and its facts."""
     folder = desk.scratch / "floor-meshes"
-    facts = desk.peer("alone", ["meshes", "--models", desk.models, "--poses", files["poses"], "--folder", folder]).result()
-    return drawing.draw(desk, folder, facts)["cpu_seconds"]
+    return folder, desk.peer("alone", ["meshes", "--models", desk.models, "--poses", files["poses"], "--folder", folder]).result()
 
 
 def _inferences(desk, report):
@@ -110,11 +126,11 @@ def _fitted(long_side, picture):
 
 def _figures(runs, cores):
     """Seconds of CPU time of a job: the floor's parts, what else is known, what is not, and what was left idle."""
-    parts = {name: spread(p[name] for _, p in runs) for name in runs[0][1]}
-    floors = [sum(p.values()) / cores for _, p in runs]
-    walls = [report["wall_seconds"] for report, _ in runs]
+    parts, crowded = ({name: spread(run[i][name] for run in runs) for name in runs[0][i]} for i in (1, 2))
+    floors, crowded_floors = ([sum(run[i].values()) / cores for run in runs] for i in (1, 2))
+    walls = [report["wall_seconds"] for report, _, _ in runs]
     rest = {}
-    for report, own in runs:
+    for report, own, busy_own in runs:
         stages, sandbox = report["stages"], report["sandbox"]["cpu_seconds"]
         busy = lambda *names, stages=stages: sum(stages[name]["busy_seconds"] for name in names if name in stages)
         known = {
@@ -123,6 +139,7 @@ def _figures(runs, cores):
             "letterboxes and crops (busy time)": busy("nn.letterbox", "nn.crops"),
             "verifying the output (busy time)": busy("verify"),
         }
+        known["the same parts, as much dearer while all cores compute"] = sum(busy_own.values()) - sum(own.values())
         known["pipes, conversions, threads in each other's way"] = report["cpu_seconds"] - sum(own.values()) - sum(known.values())
         known["idle, or taken by other work"] = cores * report["wall_seconds"] - report["cpu_seconds"]
         for name, seconds in known.items():
@@ -130,9 +147,11 @@ def _figures(runs, cores):
     return {
         "cores": cores,
         "parts_cpu_seconds": parts,
+        "parts_cpu_seconds_on_all_cores": crowded,
         "floor_seconds": spread(floors),
         "wall_seconds": spread(walls),
         "wall_over_floor": spread(wall / floor for wall, floor in zip(walls, floors, strict=True)),
+        "wall_over_floor_on_all_cores": spread(wall / floor for wall, floor in zip(walls, crowded_floors, strict=True)),
         "rest_cpu_seconds": {name: spread(values) for name, values in rest.items()},
     }
 
@@ -142,9 +161,10 @@ def text(result):
     row = lambda name, figure: [name, f"{figure['median']:.2f}", f"{100 * figure['median'] / whole:.1f}"]
     rows = [row(f"floor: {name}", figure) for name, figure in result["parts_cpu_seconds"].items()]
     rows += [row(name, figure) for name, figure in result["rest_cpu_seconds"].items()]
-    over = result["wall_over_floor"]
+    over, crowded = result["wall_over_floor"], result["wall_over_floor_on_all_cores"]
     head = (
         f"{result['clip']}, the floor: {result['floor_seconds']['median']:.2f} s on {result['cores']} cores; the job took {result['wall_seconds']['median']:.2f} s, "
-        f"{over['median']:.2f} ({over['lowest']:.2f} to {over['highest']:.2f}) times as long (target: {result['target']:g})"
+        f"{over['median']:.2f} ({over['lowest']:.2f} to {over['highest']:.2f}) times as long (target: {result['target']:g}); "
+        f"{crowded['median']:.2f} ({crowded['lowest']:.2f} to {crowded['highest']:.2f}) times the floor whose parts were measured while every core did the same"
     )
     return f"{head}\n\n{table(['', 'core seconds', '% of cores x time'], rows)}"
