@@ -28,6 +28,7 @@ use halfpipe_core::{FairClient, FrameBatch, Pending, Resolver, StageClock, fair_
 use tokio::sync::oneshot;
 use tracing::Span;
 
+use self::spare::Spare;
 use crate::image::ImageJob;
 use crate::ort::{OrtConfig, OrtEngine};
 use crate::{Catalog, Device, DeviceInfo, Engine, NnError, Ports, Tensor};
@@ -157,11 +158,16 @@ impl NnLane {
     /// # Errors
     /// [`NnError::Lane`] where no thread can be had.
     pub fn with_engine(engine: Box<dyn Engine>, clock: StageClock) -> Result<Self, NnError> {
+        Self::watching(engine, clock, Spare::new())
+    }
+
+    /// [`with_engine`](Self::with_engine) that asks this whether cores stand idle.
+    fn watching(engine: Box<dyn Engine>, clock: StageClock, spare: Spare) -> Result<Self, NnError> {
         let device = engine.device().clone();
         let (loaded, failed) = (Loaded::default(), Failed::default());
         let (commands, queue) = fair_queue(QUEUE);
         let workers = engine.workers().max(1);
-        let context = worker::Context::new(engine, clock, Arc::clone(&loaded), Arc::clone(&failed));
+        let context = worker::Context::new(engine, clock, spare, Arc::clone(&loaded), Arc::clone(&failed));
         let queue = Arc::new(Mutex::new(queue));
         let mut shared = Shared { device, loaded, failed, threads: Vec::with_capacity(workers) };
         for _ in 0..workers {

@@ -1,10 +1,13 @@
 //! A model's sessions, and which of them does an inference.
 //!
-//! Where a lane has several workers, each uses a session of its own on its share of the threads: that is the cheapest way, since threads
-//! that share an operation wait for each other at its end. A batch is split over two sessions only while cores stand idle, for that
-//! costs copies. The numbers that come out are the same in either way (`docs/performance.md` has the figures).
+//! Where a lane has several workers, each runs an inference on its share of the threads: that is the cheapest way, since threads that
+//! share an operation wait for each other at its end. A further session of a model is made only while cores stand idle, or once workers
+//! have waited for one for some time: making one takes as long as several inferences, which a short video does not get back, and while the
+//! cores are busy a worker that waits leaves its core to the decoder, the encoder and the renderer. A batch is split over two sessions only
+//! while cores stand idle, for that costs copies. The numbers that come out are the same in every way (`docs/performance.md` has the figures).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::halving;
 use super::spare::Spare;
@@ -14,15 +17,22 @@ use crate::{Engine, Model, NnError, Ports, Tensor, rows};
 pub(super) struct Sessions {
     name: String,
     ports: Ports,
+    /// See [`PATIENCE`].
+    patience: Duration,
     pool: Mutex<Pool>,
     returned: Condvar,
 }
+
+/// A further session is made once workers have waited for so many times as long as the first one took to load.
+const PATIENCE: u32 = 4;
 
 struct Pool {
     /// Those that nobody uses at the moment.
     idle: Vec<Box<dyn Model>>,
     /// How many more may be made.
     more: usize,
+    /// For how long workers have waited for one, all together, since the last was made.
+    waited: Duration,
 }
 
 /// A session while it is used.
@@ -33,12 +43,13 @@ struct Borrowed<'a> {
 }
 
 impl Sessions {
-    /// The first session, for a lane of so many workers.
-    pub(super) fn new(name: &str, first: Box<dyn Model>, workers: usize) -> Self {
+    /// The first session, which took so long to load, for a lane of so many workers.
+    pub(super) fn new(name: &str, first: Box<dyn Model>, loading: Duration, workers: usize) -> Self {
         Self {
             name: name.to_owned(),
             ports: first.ports().clone(),
-            pool: Mutex::new(Pool { idle: vec![first], more: workers.saturating_sub(1) }),
+            patience: loading * PATIENCE,
+            pool: Mutex::new(Pool { idle: vec![first], more: workers.saturating_sub(1), waited: Duration::ZERO }),
             returned: Condvar::new(),
         }
     }
@@ -57,8 +68,8 @@ impl Sessions {
         halved: &mut u64,
     ) -> Result<Vec<Tensor>, NnError> {
         let batch = rows::splittable(&self.ports, inputs);
-        let mut first = self.take(engine)?;
-        let second = batch.filter(|_| spare.is_there()).and_then(|rows| Some((rows, self.try_take(engine)?)));
+        let mut first = self.take(engine, spare)?;
+        let second = batch.filter(|_| spare.is_there()).and_then(|rows| Some((rows, self.take_idle().or_else(|| self.make(engine))?)));
         match second {
             None => first.run(inputs, halved),
             Some((rows, mut second)) => match self.run_split(&mut first, &mut second, inputs, rows, halved)? {
@@ -94,27 +105,37 @@ impl Sessions {
         Ok(rows::join(&[(ahead?, front), (behind?, back)]))
     }
 
-    /// A session; waits where all are in use and no more may be made.
-    fn take(&self, engine: &dyn Engine) -> Result<Borrowed<'_>, NnError> {
+    /// A session; waits where all are in use, unless it is time for one more.
+    fn take(&self, engine: &dyn Engine, spare: &Spare) -> Result<Borrowed<'_>, NnError> {
         loop {
-            if let Some(session) = self.try_take(engine) {
+            if let Some(session) = self.take_idle() {
                 return Ok(session);
             }
-            let pool = lock(&self.pool);
-            drop(self.returned.wait_while(pool, |pool| pool.idle.is_empty()).unwrap_or_else(PoisonError::into_inner));
+            if (lock(&self.pool).waited >= self.patience || spare.is_there())
+                && let Some(session) = self.make(engine)
+            {
+                return Ok(session);
+            }
+            let (pool, start) = (lock(&self.pool), Instant::now());
+            let mut pool = self.returned.wait_while(pool, |pool| pool.idle.is_empty()).unwrap_or_else(PoisonError::into_inner);
+            pool.waited += start.elapsed();
         }
     }
 
-    /// A session that is not in use, made now if need be.
-    fn try_take(&self, engine: &dyn Engine) -> Option<Borrowed<'_>> {
+    /// A session that is not in use.
+    fn take_idle(&self) -> Option<Borrowed<'_>> {
+        let model = lock(&self.pool).idle.pop()?;
+        Some(Borrowed { sessions: self, model: Some(model) })
+    }
+
+    /// One session more, if there may be.
+    fn make(&self, engine: &dyn Engine) -> Option<Borrowed<'_>> {
         let mut pool = lock(&self.pool);
-        if let Some(model) = pool.idle.pop() {
-            return Some(Borrowed { sessions: self, model: Some(model) });
-        }
         if pool.more == 0 {
             return None;
         }
         pool.more -= 1;
+        pool.waited = Duration::ZERO;
         drop(pool);
         match engine.load_more(&self.name)? {
             Ok(model) => Some(Borrowed { sessions: self, model: Some(model) }),
@@ -167,7 +188,7 @@ mod tests {
 
     /// What comes of so many rows, and what the engine was asked for.
     fn run(engine: &FakeEngine, spare: &Spare, rows: usize) -> (Vec<f32>, Vec<String>) {
-        let sessions = Sessions::new("double", engine.load("double").unwrap(), engine.workers());
+        let sessions = Sessions::new("double", engine.load("double").unwrap(), Duration::ZERO, engine.workers());
         let before = engine.log().calls().len();
         let x = Tensor::from_vec(vec![rows, 3], (0..3 * rows).map(|i| i as f32).collect()).unwrap();
         let y = sessions.run(engine, spare, &[("x".into(), x)], &mut 0).unwrap();

@@ -6,6 +6,7 @@ use futures::FutureExt;
 use futures::executor::block_on;
 use halfpipe_core::{Colour, Crop, Matrix, Normalization, Picture, Range, Rational, Size, VideoFormat};
 
+use super::spare::Spare;
 use super::*;
 use crate::fake::FakeEngine;
 use crate::image::{PictureFormat, Sampling};
@@ -127,14 +128,14 @@ fn work_that_nobody_wants_is_skipped() {
 #[test]
 fn two_workers_work_side_by_side() {
     let (engine, begun, open) = gated(FakeEngine::default().with_workers(2, true).with_conformance_models());
-    let lane = lane(engine);
+    let lane = NnLane::watching(Box::new(engine), StageClock::default(), Spare::fixed(true)).unwrap();
     let [gate, double] = ["gate", "double"].map(|n| lane.load_blocking(n).unwrap());
     let held = queue(&lane, &gate, Pending::ready(rows(1)));
     begun.recv().unwrap();
     let second = queue(&lane, &double, queue(&lane, &double, Pending::ready(rows(2))));
     assert_eq!(second.wait_blocking().unwrap().as_f32().unwrap()[5], 20.0, "it passed the one that is held up");
     assert!(held.peek().is_none());
-    // the same model has a second session
+    // while cores stand idle, the same model gets a second session
     let other = queue(&lane, &gate, Pending::ready(rows(1)));
     begun.recv().unwrap();
     for promise in [held, other] {
@@ -143,20 +144,47 @@ fn two_workers_work_side_by_side() {
     }
 }
 
+/// A lane that thinks the cores busy, with the model `gate`, which took so many milliseconds or more to load.
+fn busy(more: bool, loading: u64) -> (NnLane, ModelHandle, crate::fake::FakeLog, std_mpsc::Receiver<()>, std_mpsc::Sender<()>) {
+    let engine = FakeEngine::default().with_workers(2, more).with_load_time(std::time::Duration::from_millis(loading));
+    let (engine, begun, open) = gated(engine);
+    let log = engine.log();
+    let lane = NnLane::watching(Box::new(engine), StageClock::default(), Spare::fixed(false)).unwrap();
+    let gate = lane.load_blocking("gate").unwrap();
+    (lane, gate, log, begun, open)
+}
+
 #[test]
 fn a_model_with_one_session_is_used_by_one_worker_at_a_time() {
-    let (engine, begun, open) = gated(FakeEngine::default().with_workers(2, false));
-    let log = engine.log();
-    let lane = lane(engine);
-    let gate = lane.load_blocking("gate").unwrap();
-    let promises = [1, 2].map(|n| queue(&lane, &gate, Pending::ready(rows(n))));
+    for more in [false, true] {
+        let (lane, gate, log, begun, open) = busy(more, 20);
+        let promises = [1, 2].map(|n| queue(&lane, &gate, Pending::ready(rows(n))));
+        begun.recv().unwrap();
+        assert!(begun.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "the second waits for the first");
+        open.send(()).unwrap();
+        begun.recv().unwrap();
+        open.send(()).unwrap();
+        promises.iter().for_each(|promise| drop(promise.wait_blocking().unwrap()));
+        assert_eq!(log.calls().len(), 3, "loaded once, run twice");
+    }
+}
+
+#[test]
+fn a_model_that_is_waited_for_gets_another_session() {
+    let (lane, gate, log, begun, open) = busy(true, 0);
+    let mut promises: Vec<_> = (0..2).map(|_| queue(&lane, &gate, Pending::ready(rows(1)))).collect();
     begun.recv().unwrap();
-    assert!(begun.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "the second waits for the first");
+    // many times what it took to load
+    assert!(begun.recv_timeout(std::time::Duration::from_millis(300)).is_err(), "the second waits for the first");
     open.send(()).unwrap();
     begun.recv().unwrap();
-    open.send(()).unwrap();
+    promises.push(queue(&lane, &gate, Pending::ready(rows(1))));
+    begun.recv().unwrap();
+    assert_eq!(log.calls().iter().filter(|call| *call == "load gate").count(), 2);
+    for _ in 0..2 {
+        open.send(()).unwrap();
+    }
     promises.iter().for_each(|promise| drop(promise.wait_blocking().unwrap()));
-    assert_eq!(log.calls().len(), 3, "loaded once, run twice");
 }
 
 #[test]

@@ -33,8 +33,8 @@ pub(super) struct Worker {
 }
 
 impl Context {
-    pub(super) fn new(engine: Box<dyn Engine>, clock: StageClock, loaded: Loaded, failed: Failed) -> Arc<Self> {
-        Arc::new(Self { engine, clock, loaded, failed, models: Mutex::default(), spare: Spare::new() })
+    pub(super) fn new(engine: Box<dyn Engine>, clock: StageClock, spare: Spare, loaded: Loaded, failed: Failed) -> Arc<Self> {
+        Arc::new(Self { engine, clock, loaded, failed, models: Mutex::default(), spare })
     }
 
     fn slot(&self, name: &str) -> Slot {
@@ -110,7 +110,7 @@ impl Worker {
             load_secs: took.as_secs_f64(),
         };
         let handle = ModelHandle(Arc::new(facts));
-        *place = Some(Arc::new(Sessions::new(name, model, engine.workers())));
+        *place = Some(Arc::new(Sessions::new(name, model, took, engine.workers())));
         lock(loaded).insert(name.to_owned(), handle.clone());
         Ok(handle)
     }
