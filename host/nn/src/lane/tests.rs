@@ -179,7 +179,7 @@ fn a_model_that_is_waited_for_gets_another_session() {
     open.send(()).unwrap();
     begun.recv().unwrap();
     promises.push(queue(&lane, &gate, Pending::ready(rows(1))));
-    begun.recv().unwrap();
+    begun.recv_timeout(std::time::Duration::from_secs(30)).expect("the third has a session of its own");
     assert_eq!(log.calls().iter().filter(|call| *call == "load gate").count(), 2);
     for _ in 0..2 {
         open.send(()).unwrap();
