@@ -27,6 +27,11 @@ impl ToRgb {
         Self { y, cb, cr, offset: -black * y - 128.0 * (cb + cr) }
     }
 
+    /// What Y, Cb and Cr count for in a channel of RGB, and what is added; the sum is not clamped yet.
+    pub(super) fn channel(&self, c: usize) -> [f32; 4] {
+        [self.y, self.cb, self.cr, self.offset].map(|lanes| lanes[c])
+    }
+
     /// RGB of a sample, clamped; the last lane is 0.
     #[inline]
     pub(super) fn lanes(&self, y: f32, cb: f32, cr: f32) -> Vec4 {

@@ -4,11 +4,15 @@
 //! Pixel centres lie at +0.5. Chroma samples are taken to lie at the centre of the 2 x 2 luma pixels they cover, so the
 //! frame position (x, y) is (x / 2, y / 2) in a chroma plane.
 
+mod average;
+mod bilinear;
 mod blur;
 mod colour;
 mod crop;
 mod format;
+mod grid;
 mod letterbox;
+mod patch;
 #[cfg(test)]
 mod reference;
 
@@ -17,7 +21,7 @@ use std::sync::Arc;
 use halfpipe_core::{Crop, FrameBatch, LetterboxMap, Normalization, Picture, Size};
 
 use crate::{NnError, Tensor};
-use crop::Cropper;
+use crop::{Cropper, Target};
 use format::Packed;
 use letterbox::Letterboxer;
 
@@ -165,10 +169,10 @@ impl ImageWorker {
             ImageJob::Crops { crops, sampling, side, norm } => {
                 let mut values = vec![0.0; values];
                 for (i, (crop, planes)) in crops.iter().zip(values.chunks_exact_mut(3 * target.area())).enumerate() {
-                    let picture = &pictures[crop.frame as usize];
+                    let target = Target { picture: &pictures[crop.frame as usize], colour, side: *side, norm: *norm };
                     match sampling {
-                        Sampling::Averaged => self.cropper.run(picture, colour, crop, *side, *norm, planes),
-                        Sampling::Blurred(blur) => self.cropper.run_blurred(picture, colour, crop, blur[i], *side, *norm, planes),
+                        Sampling::Averaged => self.cropper.run(target, crop, planes),
+                        Sampling::Blurred(blur) => self.cropper.run_blurred(target, crop, blur[i], planes),
                     }
                 }
                 Ok(Tensor::from_vec(vec![job.count(), 3, height, width], values)?)

@@ -153,3 +153,31 @@ impl Rgb {
         out
     }
 }
+
+/// A crop with one sample a pixel, `[3, side, side]`: luma and chroma each bilinear between the nearest samples, repeated at the edge; then
+/// as much of it as lies in the frame of the pixel around the position.
+pub(super) fn sampled(picture: &Picture, colour: Colour, crop: &Crop, side: u32) -> Vec<f64> {
+    let (size, chroma) = (picture.size(), picture.size().chroma());
+    let [luma, cb, cr] = picture.planes();
+    let between = |plane: &[u8], [w, h]: [u32; 2], x: f64, y: f64| {
+        let (w, h) = (i64::from(w), i64::from(h));
+        let at = |i: i64, j: i64| f64::from(plane[(j.clamp(0, h - 1) * w + i.clamp(0, w - 1)) as usize]);
+        let (fx, fy, i, j) = (x - x.floor(), y - y.floor(), x.floor() as i64, y.floor() as i64);
+        (at(i, j) * (1.0 - fx) + at(i + 1, j) * fx) * (1.0 - fy) + (at(i, j + 1) * (1.0 - fx) + at(i + 1, j + 1) * fx) * fy
+    };
+    let area = (side * side) as usize;
+    let mut out = vec![0.0; 3 * area];
+    let (sin, cos) = f64::from(crop.rotation).sin_cos();
+    for k in 0..area {
+        let along = |i: usize| ((i as f64 + 0.5) / f64::from(side) - 0.5) * f64::from(crop.side);
+        let (u, v) = (along(k % side as usize), along(k / side as usize));
+        let (x, y) = (f64::from(crop.center[0]) + cos * u - sin * v, f64::from(crop.center[1]) + sin * u + cos * v);
+        let [cb, cr] = [cb, cr].map(|plane| between(plane, [chroma.width, chroma.height], x / 2.0 - 0.5, y / 2.0 - 0.5));
+        let rgb = colour.to_rgb([between(luma, [size.width, size.height], x - 0.5, y - 0.5), cb, cr].map(|v| v as f32));
+        let inside = |at: f64, length: u32| ((at + 0.5).min(f64::from(length)) - (at - 0.5).max(0.0)).max(0.0);
+        for (c, value) in rgb.into_iter().enumerate() {
+            out[c * area + k] = f64::from(value) * inside(x, size.width) * inside(y, size.height);
+        }
+    }
+    out
+}
