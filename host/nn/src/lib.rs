@@ -23,6 +23,7 @@ pub mod ort;
 mod pieces;
 mod rows;
 pub mod tensor;
+mod values;
 
 pub use crate::ort::Device;
 pub use body::BodyRig;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 
+use crate::values::Values;
+
 #[cfg(target_endian = "big")]
 compile_error!("tensors are read and written as little-endian bytes without conversion; this target is big-endian");
 
@@ -117,13 +119,13 @@ pub struct Slice {
 /// Values in the alignment of their own type, so that no view needs a copy or `unsafe`.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Storage {
-    F16(Vec<f16>),
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    BF16(Vec<bf16>),
-    U8(Vec<u8>),
-    I32(Vec<i32>),
-    I64(Vec<i64>),
+    F16(Values<f16>),
+    F32(Values<f32>),
+    F64(Values<f64>),
+    BF16(Values<bf16>),
+    U8(Values<u8>),
+    I32(Values<i32>),
+    I64(Values<i64>),
 }
 
 mod sealed {
@@ -136,7 +138,7 @@ pub trait Element: sealed::Sealed + bytemuck::Pod + Send + Sync {
     /// The element type it stands for.
     const TYPE: TensorType;
     #[doc(hidden)]
-    fn store(values: Vec<Self>) -> StorageBox;
+    fn store(values: ValuesBox<Self>) -> StorageBox;
     #[doc(hidden)]
     fn view(tensor: &Tensor) -> Option<&[Self]>;
 }
@@ -145,13 +147,17 @@ pub trait Element: sealed::Sealed + bytemuck::Pod + Send + Sync {
 #[doc(hidden)]
 pub struct StorageBox(Storage);
 
+/// The same for the values of one type.
+#[doc(hidden)]
+pub struct ValuesBox<T>(Values<T>);
+
 macro_rules! element {
     ($($rust:ty => $variant:ident),+ $(,)?) => {$(
         impl sealed::Sealed for $rust {}
         impl Element for $rust {
             const TYPE: TensorType = TensorType::$variant;
-            fn store(values: Vec<Self>) -> StorageBox {
-                StorageBox(Storage::$variant(values))
+            fn store(values: ValuesBox<Self>) -> StorageBox {
+                StorageBox(Storage::$variant(values.0))
             }
             fn view(tensor: &Tensor) -> Option<&[Self]> {
                 match &*tensor.data {
@@ -199,12 +205,20 @@ impl Tensor {
     /// # Errors
     /// [`TensorError`] where the count does not fit the dimensions.
     pub fn from_vec<T: Element>(dims: Vec<usize>, values: Vec<T>) -> Result<Self, TensorError> {
+        Self::of(dims, values.into())
+    }
+
+    /// A tensor of values that stay where they are.
+    ///
+    /// # Errors
+    /// [`TensorError`] where the count does not fit the dimensions.
+    pub(crate) fn of<T: Element>(dims: Vec<usize>, values: Values<T>) -> Result<Self, TensorError> {
         let expected = checked_bytes(&dims, T::TYPE)?;
         let found = values.len() * T::TYPE.bytes();
         if expected != found {
             return Err(TensorError::WrongLength { dims, ty: T::TYPE, expected, found });
         }
-        Ok(Self { dims, data: Arc::new(T::store(values).0) })
+        Ok(Self { dims, data: Arc::new(T::store(ValuesBox(values)).0) })
     }
 
     /// A tensor of little-endian `bytes`, which need not be aligned.
@@ -217,13 +231,13 @@ impl Tensor {
             return Err(TensorError::WrongLength { dims, ty, expected, found: bytes.len() });
         }
         let data = match ty {
-            TensorType::F16 => Storage::F16(bytemuck::allocation::pod_collect_to_vec(bytes)),
-            TensorType::F32 => Storage::F32(bytemuck::allocation::pod_collect_to_vec(bytes)),
-            TensorType::F64 => Storage::F64(bytemuck::allocation::pod_collect_to_vec(bytes)),
-            TensorType::BF16 => Storage::BF16(bytemuck::allocation::pod_collect_to_vec(bytes)),
-            TensorType::U8 => Storage::U8(bytes.to_vec()),
-            TensorType::I32 => Storage::I32(bytemuck::allocation::pod_collect_to_vec(bytes)),
-            TensorType::I64 => Storage::I64(bytemuck::allocation::pod_collect_to_vec(bytes)),
+            TensorType::F16 => Storage::F16(bytemuck::allocation::pod_collect_to_vec(bytes).into()),
+            TensorType::F32 => Storage::F32(bytemuck::allocation::pod_collect_to_vec(bytes).into()),
+            TensorType::F64 => Storage::F64(bytemuck::allocation::pod_collect_to_vec(bytes).into()),
+            TensorType::BF16 => Storage::BF16(bytemuck::allocation::pod_collect_to_vec(bytes).into()),
+            TensorType::U8 => Storage::U8(bytes.to_vec().into()),
+            TensorType::I32 => Storage::I32(bytemuck::allocation::pod_collect_to_vec(bytes).into()),
+            TensorType::I64 => Storage::I64(bytemuck::allocation::pod_collect_to_vec(bytes).into()),
         };
         Ok(Self { dims, data: Arc::new(data) })
     }
@@ -263,7 +277,7 @@ impl Tensor {
     /// The values as little-endian bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        with_values!(&*self.data, values => bytemuck::cast_slice(values))
+        with_values!(&*self.data, values => bytemuck::cast_slice(&values[..]))
     }
 
     /// The values of slices as little-endian bytes: one slice after the other, each row by row.
@@ -339,11 +353,11 @@ impl Tensor {
 
 impl StorageBox {
     fn from_slice<T: Element>(values: &[T]) -> Self {
-        T::store(values.to_vec())
+        T::store(ValuesBox(values.to_vec().into()))
     }
     /// The values of all parts, which have the type of `_first`.
     fn joined<T: Element>(_first: &[T], parts: &[&Tensor]) -> Option<Self> {
-        parts.iter().map(|part| T::view(part)).collect::<Option<Vec<_>>>().map(|parts| T::store(parts.concat()))
+        parts.iter().map(|part| T::view(part)).collect::<Option<Vec<_>>>().map(|parts| T::store(ValuesBox(parts.concat().into())))
     }
 }
 

@@ -3,6 +3,7 @@
 mod bound;
 mod device;
 mod library;
+mod output;
 mod session;
 
 use std::path::PathBuf;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, Outlet, TensorElementType, TensorRef};
+use ort::value::{Outlet, TensorElementType, TensorRef};
 
 use super::bound::Bound;
 use super::device::Device;
 use super::library::OrtLibrary;
+use super::output;
 use crate::catalog::{Entry, PortEntry};
-use crate::tensor::{Element, with_values};
+use crate::tensor::with_values;
 use crate::{Model, NnError, Port, Ports, Tensor, TensorType};
 
 /// Where the runtime looks for external data that it was not given: a path under which there cannot be a file.
@@ -87,6 +88,8 @@ impl Model for OrtModel {
         let name = &self.name;
         let batch = inputs.first().and_then(|(_, t)| t.dims().first().copied()).unwrap_or(1);
         let failed = |e: ort::Error| run_error(name, batch, &e.to_string());
+        // page-locked memory is wanted for the next run
+        let keep = self.bound.is_none();
         let outputs = match &mut self.bound {
             Some(bound) => bound.run(&mut self.session, inputs),
             None => inputs
@@ -95,12 +98,12 @@ impl Model for OrtModel {
                 .collect::<ort::Result<Vec<(&str, SessionInputValue<'_>)>>>()
                 .and_then(|values| self.session.run(values)),
         };
-        let outputs = outputs.map_err(failed)?;
-        let take = |port: &Port| match outputs.get(&port.name) {
-            Some(value) => copy_out(name, port, value),
+        let mut outputs = outputs.map_err(failed)?;
+        let mut take = |port: &Port| match outputs.remove(&port.name) {
+            Some(value) => output::tensor(name, port, value, keep),
             None => Err(engine_error(name, &format!("the output {port} did not come"))),
         };
-        self.ports.outputs.iter().map(take).collect()
+        self.ports.outputs.iter().map(&mut take).collect()
     }
 }
 
@@ -135,27 +138,7 @@ fn with_data(mut options: SessionBuilder, data: &[(String, Arc<[u8]>)]) -> ort::
 
 /// Views a tensor's values as an input without a copy.
 fn borrow(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
-    with_values!(tensor.storage(), values => TensorRef::from_array_view((tensor.dims(), values.as_slice())).map(Into::into))
-}
-
-/// Copies an output, which lives in the session's arena, into a tensor.
-fn copy_out(model: &str, port: &Port, value: &DynValue) -> Result<Tensor, NnError> {
-    match port.ty {
-        TensorType::F16 => copy_values::<half::f16>(model, port, value),
-        TensorType::F32 => copy_values::<f32>(model, port, value),
-        TensorType::F64 => copy_values::<f64>(model, port, value),
-        TensorType::BF16 => copy_values::<half::bf16>(model, port, value),
-        TensorType::U8 => copy_values::<u8>(model, port, value),
-        TensorType::I32 => copy_values::<i32>(model, port, value),
-        TensorType::I64 => copy_values::<i64>(model, port, value),
-    }
-}
-
-fn copy_values<T: Element + ort::value::PrimitiveTensorElementType>(model: &str, port: &Port, value: &DynValue) -> Result<Tensor, NnError> {
-    let (shape, values) = value.try_extract_tensor::<T>().map_err(|e| engine_error(model, &format!("the output {port}: {e}")))?;
-    // an output has no negative dimension
-    let dims = shape.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
-    Ok(Tensor::from_vec(dims, values.to_vec())?)
+    with_values!(tensor.storage(), values => TensorRef::from_array_view((tensor.dims(), &values[..])).map(Into::into))
 }
 
 fn ports(model: &str, outlets: &[Outlet]) -> Result<Vec<Port>, NnError> {
@@ -206,7 +189,7 @@ fn difference(what: &str, stated: &[PortEntry], found: &[Port]) -> Option<String
     None
 }
 
-fn engine_error(model: &str, message: &str) -> NnError {
+pub(super) fn engine_error(model: &str, message: &str) -> NnError {
     NnError::Engine { model: model.to_owned(), message: message.to_owned() }
 }
 
