@@ -6,6 +6,8 @@ use crate::movenet::Rect;
 
 /// Somebody new is preferred to a tracked person only when this much surer and larger.
 const REPLACE_FACTOR: f32 = 1.5;
+/// Somebody new whose box overlaps that of a person seen in the same frame by more than this is not believed in at once.
+const DOUBTFUL_OVERLAP: f32 = 0.5;
 /// Two tracks that lived apart for longer than this, seconds, are two people, however they overlap later.
 const GHOST_AGE: f64 = 1.5;
 
@@ -197,9 +199,13 @@ impl Tracker {
     }
 
     /// Starts tracks for those who fit nobody, the surest and largest first, as far as there is room.
+    ///
+    /// What only the crop of somebody known showed is nobody new, however little it fits: somebody upside down in the air looks half as
+    /// large for a frame. If it is another person, the detector finds that one too.
     fn admit(&mut self, observations: &[Observation], strangers: &[&[usize]], update: &mut Update) {
-        let mut strangers: Vec<&[usize]> =
-            strangers.iter().copied().filter(|g| observations[g[0]].score >= self.options.new_score).collect();
+        let known = |i: &usize| self.tracks.iter().any(|track| observations[*i].hint == Some(track.id));
+        let new = |g: &&[usize]| observations[g[0]].score >= self.options.new_score && !g.iter().all(known);
+        let mut strangers: Vec<&[usize]> = strangers.iter().copied().filter(new).collect();
         strangers.sort_by(|a, b| observations[b[0]].rank().total_cmp(&observations[a[0]].rank()));
         for group in strangers {
             let observation = &observations[group[0]];
@@ -220,7 +226,11 @@ impl Tracker {
             }
             let mut track = Track::new(self.next_id, observation, self.now, self.frame, &self.options);
             self.next_id += 1;
-            self.confirmed += track.confirm(&self.options);
+            // two sights of one person differ now and then; a second person is there in the next frame as well
+            let doubtful = self.tracks.iter().any(|t| t.seen >= self.now && t.bbox.iou(&observation.bbox) > DOUBTFUL_OVERLAP);
+            if !doubtful {
+                self.confirmed += track.confirm(&self.options);
+            }
             mark(&mut update.outcomes, group, group[0], &track);
             self.tracks.push(track);
         }

@@ -175,6 +175,47 @@ fn one_person_seen_twice_counts_once() {
     assert_eq!(tracker.confirmed(), 1);
 }
 
+#[test]
+fn what_only_the_crop_of_somebody_known_shows_is_nobody_new() {
+    for hint in [Some(1), None] {
+        let (mut tracker, mut noise) = (tracker(), Noise(21));
+        for f in 0..10 {
+            tracker.update(f64::from(f) / FPS, &[sight(600.0, 600.0, 300.0, 0.0, &mut noise, 2.0)]);
+        }
+        // curled up in the air: a third as large as a moment ago
+        let curled = Observation { hint, ..sight(600.0, 500.0, 90.0, 0.0, &mut noise, 1.0) };
+        let outcome = tracker.update(10.0 / FPS, &[curled]).outcomes[0];
+        let (expected, people) = if hint.is_some() { (Outcome::Ignored, 1) } else { (Outcome::Confirmed(2), 2) };
+        assert_eq!((outcome, tracker.confirmed()), (expected, people), "{hint:?}");
+        let standing = Observation { hint: Some(1), ..sight(600.0, 600.0, 300.0, 0.0, &mut noise, 2.0) };
+        assert_eq!(tracker.update(11.0 / FPS, &[standing]).outcomes, [Outcome::Confirmed(1)]);
+    }
+}
+
+#[test]
+fn a_second_sight_that_differs_for_a_frame_is_nobody_and_one_that_stays_is_somebody() {
+    for stays in [false, true] {
+        let (mut tracker, mut noise) = (tracker(), Noise(22));
+        for f in 0..10 {
+            let mut seen = vec![sight(600.0, 600.0, 300.0, 0.0, &mut noise, 2.0)];
+            if f == 5 || (stays && f > 5) {
+                // beside the first one, over most of the same ground, and in another pose
+                let mut beside = sight(612.0, 600.0, 290.0, 2.0, &mut noise, 2.0);
+                beside.keypoints.iter_mut().for_each(|k| k.x = 1224.0 - k.x + 25.0);
+                assert!((0.5..0.85).contains(&beside.bbox.iou(&seen[0].bbox)));
+                seen.push(beside);
+            }
+            let update = tracker.update(f64::from(f) / FPS, &seen);
+            assert_eq!(update.outcomes[0], Outcome::Confirmed(1), "frame {f}");
+            let expected = [Outcome::Tentative(2), Outcome::Confirmed(2)];
+            if seen.len() == 2 {
+                assert_eq!(update.outcomes[1], expected[usize::from(f > 5)], "frame {f}");
+            }
+        }
+        assert_eq!(tracker.confirmed(), if stays { 2 } else { 1 });
+    }
+}
+
 /// A person of whom at first two halves are taken for two people; from the tenth frame on both crops show the whole.
 fn halves(hint_of_whole: u32) -> (Tracker, Vec<(u32, RemovedReason)>, Vec<Outcome>) {
     let (mut tracker, mut noise) = (tracker(), Noise(4));

@@ -149,6 +149,9 @@ impl NullaryFnOnce for CutBlurred<'_> {
 fn channels(picture: &Picture) -> [Channel<'_>; 3] {
     let (Size { width, height }, chroma) = (picture.size(), picture.size().chroma());
     let [luma, cb, cr] = picture.planes();
-    [(luma, width, height), (cb, chroma.width, chroma.height), (cr, chroma.width, chroma.height)]
-        .map(|(samples, width, height)| Channel { samples, width: width as usize, height: height as usize })
+    [(luma, width, height), (cb, chroma.width, chroma.height), (cr, chroma.width, chroma.height)].map(|(samples, width, height)| Channel {
+        samples,
+        width: width as usize,
+        height: height as usize,
+    })
 }
