@@ -43,7 +43,8 @@ pub struct TrackOptions {
     pub keep_score: f32,
     /// Somebody new needs at least this score.
     pub new_score: f32,
-    /// With this score somebody new is confirmed at once.
+    /// With this score somebody new is confirmed at once; with the next sight, where the box overlaps that of a person seen in the same
+    /// frame by more than half.
     pub strong_score: f32,
     /// Otherwise after being seen in this many frames running.
     pub confirm_hits: u32,

@@ -3,7 +3,7 @@
 //! The plain way: samples are interpolated straight from the frame's planes or, where the square is much larger than its target, from
 //! what lies under it averaged down by a whole factor. 4D-Humans' way goes through a blurred patch of RGB pixels.
 //!
-//! Both are compiled twice, for any processor and for those with AVX2, and `Arch::dispatch` calls the one that fits. What is to be in
+//! All but the blur is compiled twice, for any processor and for those with AVX2, and `Arch::dispatch` calls the one that fits. What is to be in
 //! the second has to be inlined. Both compute the same numbers.
 
 use std::ops::Range;

@@ -48,3 +48,41 @@ impl<T: Element + PrimitiveTensorElementType> Lender<T> for Output<T> {
         self.value.try_extract_tensor::<T>().map_or(&[], |(_, values)| values)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::device::Device;
+    use super::super::library::OrtLibrary;
+    use super::super::session::OrtModel;
+    use super::*;
+    use crate::Model as _;
+    use crate::tensor::Storage;
+
+    /// Doubles rows of three numbers; made by `tests/fixtures/make_fixtures.py`.
+    const DOUBLE: &[u8] = include_bytes!("../../tests/fixtures/double.onnx");
+
+    /// Whether a tensor's values were left where the session put them.
+    fn is_lent(tensor: &Tensor) -> bool {
+        matches!(tensor.storage(), Storage::F32(Values::Lent(_)))
+    }
+
+    #[test]
+    fn a_large_output_stays_as_it_is_through_later_runs_and_without_its_session() -> Result<(), NnError> {
+        let mut model = OrtModel::new(OrtLibrary::load(None)?, Device::Cpu, 1, "double", DOUBLE, &[])?;
+        let mut run = |rows: usize, value: f32| -> Result<Tensor, NnError> {
+            let x = Tensor::from_vec(vec![rows, 3], vec![value; 3 * rows])?;
+            Ok(model.run(&[("x".into(), x)])?.remove(0))
+        };
+        let rows = LARGE.div_ceil(12);
+        let (small, large) = (run(rows - 1, 1.0)?, run(rows, 2.0)?);
+        assert_eq!((is_lent(&small), is_lent(&large)), (false, true));
+        let later: Vec<Tensor> = (3..8).map(|value| run(rows, value as f32)).collect::<Result<_, _>>()?;
+        drop(model);
+        for (tensor, value) in [&small, &large].into_iter().chain(&later).zip([2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]) {
+            assert!(tensor.as_f32()?.iter().all(|v| *v == value), "{value}");
+        }
+        assert_eq!(large.dims(), [rows, 3]);
+        assert_eq!(large, Tensor::from_vec(vec![rows, 3], vec![4.0f32; 3 * rows])?, "wherever the values lie");
+        Ok(())
+    }
+}

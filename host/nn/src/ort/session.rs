@@ -99,11 +99,11 @@ impl Model for OrtModel {
                 .and_then(|values| self.session.run(values)),
         };
         let mut outputs = outputs.map_err(failed)?;
-        let mut take = |port: &Port| match outputs.remove(&port.name) {
+        let take = |port: &Port| match outputs.remove(&port.name) {
             Some(value) => output::tensor(name, port, value, keep),
             None => Err(engine_error(name, &format!("the output {port} did not come"))),
         };
-        self.ports.outputs.iter().map(&mut take).collect()
+        self.ports.outputs.iter().map(take).collect()
     }
 }
 
