@@ -47,6 +47,24 @@ fn floods_of_headers_are_refused_and_harm_nobody() {
     assert_eq!(server.curl(&[], "/livez").status, 200);
 }
 
+#[test]
+fn whoever_is_refused_while_still_sending_learns_why() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &["--store", "memory:"]);
+    let mut client = std::net::TcpStream::connect(server.base.trim_start_matches("http://")).unwrap();
+    let (piece, pieces) = (vec![0; 1 << 20], 64);
+    let length = piece.len() * pieces;
+    write!(client, "POST /process_video HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\nContent-Length: {length}\r\n\r\n").unwrap();
+    // as many clients do, this one looks for no answer before it has sent everything
+    for sent in 0..pieces {
+        client.write_all(&piece).unwrap_or_else(|e| panic!("{e} after {sent} MiB"));
+    }
+    let mut client = BufReader::new(client);
+    let mut answer = String::new();
+    client.read_line(&mut answer).unwrap();
+    assert!(answer.contains(" 415 "), "{answer}");
+}
+
 /// Takes one request and answers with that status: its signature header and its body.
 fn take(listener: &TcpListener, status: &str) -> (String, String) {
     let mut stream = BufReader::new(listener.accept().unwrap().0);

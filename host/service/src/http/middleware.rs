@@ -15,7 +15,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
 
-use crate::http::ApiError;
+use crate::http::{ApiError, linger};
 use crate::{App, Config};
 
 /// Carries a request's id, both ways.
@@ -41,6 +41,7 @@ pub(super) fn wrap(routes: Router<Arc<App>>, config: &Config) -> Router<Arc<App>
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(from_fn(refuse_odd_ids))
+        .layer(from_fn(linger::linger))
 }
 
 /// An id that would blow up or garble the log is replaced by one of ours.

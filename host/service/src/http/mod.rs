@@ -4,6 +4,7 @@ pub mod auth;
 pub mod error;
 pub mod health;
 pub mod jobs;
+mod linger;
 mod middleware;
 pub mod notifications;
 pub mod openapi;
