@@ -12,7 +12,8 @@ use crate::tools::{DEMUXERS, file_url, list_url};
 /// Seconds before a window at which decoding starts, so that the first frames of it have what they refer to.
 const RUN_UP_SECS: f64 = 1.0;
 /// Frames as they come. Passthrough: none is doubled or dropped; no metadata: what a file says of itself stays out of the messages.
-const OUTPUT: [&str; 7] = ["-fps_mode", "passthrough", "-map_metadata", "-1", "-f", "rawvideo", "pipe:1"];
+/// One thread: ffmpeg's encoder of raw frames, which only copies them, would take one for each core, and hold back as many frames.
+const OUTPUT: [&str; 9] = ["-fps_mode", "passthrough", "-map_metadata", "-1", "-threads", "1", "-f", "rawvideo", "pipe:1"];
 /// The libavutil of ffmpeg 7.0, from which on the value of any option can be read from a file. 8.0 knows no other way.
 const SLASH_OPTIONS: (u32, u32) = (59, 0);
 
