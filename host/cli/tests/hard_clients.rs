@@ -65,6 +65,20 @@ fn whoever_is_refused_while_still_sending_learns_why() {
     assert!(answer.contains(" 415 "), "{answer}");
 }
 
+#[test]
+fn whoever_asks_for_leave_to_send_and_is_refused_gets_none() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &["--store", "memory:"]);
+    let mut client = std::net::TcpStream::connect(server.base.trim_start_matches("http://")).unwrap();
+    let head = "POST /process_video HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    // a server that read on would wait for the body, and the connection would stay open until it gives up
+    client.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 415 ") && !answer.contains(" 100 "), "{answer}");
+}
+
 /// Takes one request and answers with that status: its signature header and its body.
 fn take(listener: &TcpListener, status: &str) -> (String, String) {
     let mut stream = BufReader::new(listener.accept().unwrap().0);
